@@ -1,0 +1,26 @@
+# The per-member machine: its Status, and the one function that moves a member on by one evaluation.
+
+from cython cimport floating
+
+from fastbfgs.kernels.state cimport Member, Rules
+
+cpdef enum Status:
+    RUNNING = -1
+    CONVERGED_GRADIENT = 0
+    CONVERGED_DECREASE = 1
+    CONVERGED_STEP = 2
+    MAXITER = 10
+    MAXFUN = 11
+    STOPPED = 12
+    STALLED = 20
+    ABNORMAL = 21
+    NONFINITE_START = 22
+    UNBOUNDED = 23
+
+cdef void advance(
+    const Rules *rules, Member *member, floating *v, const floating *h0, double f, const floating *g
+) noexcept nogil
+
+cdef void point(
+    const Rules *rules, const Member *member, const floating *v, floating *x
+) noexcept nogil

@@ -1,0 +1,186 @@
+"""One member's machine: it asks for f and g at a point, is told them, and asks for the next.
+
+The order of things at an accepted step follows J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed. (2006),
+Algorithm 7.5. We deviate in five places:
+- the first step, and the first one after the memory was dropped, is along -g / max(1, ||g||_2), with alpha = 1;
+- a direction that does not descend, or a line search that finds no step, drops the memory and tries -g, once;
+- f = -inf ends the run at that point: there is nothing lower;
+- convergence is looked at before the limits, so a member that converges with its last iteration has converged;
+- a step that lowers neither f nor max |g_i| ends the run as stalled, where f can no longer tell its points apart.
+"""
+import numpy as np
+
+from libc.math cimport fabs, fmax, isfinite, INFINITY
+
+from fastbfgs.kernels.contracts cimport require
+from fastbfgs.kernels.lbfgs cimport direction, forget, push
+from fastbfgs.kernels.state cimport Member, Rules, Search
+from fastbfgs.kernels.vectors cimport dot, max_abs, norm
+from fastbfgs.kernels.wolfe cimport (
+    ACCEPT, GIVE_UP, TAKE_LO, TRIAL, WOLFE_NOISE, Verdict, search_begin, search_step,
+)
+
+cdef Member _blank
+RECORD = np.asarray(<Member[:1]>&_blank).dtype
+"""The fixed part of a member's record as a NumPy dtype."""
+
+
+cdef void point(
+    const Rules *rules, const Member *member, const floating *v, floating *x
+) noexcept nogil:
+    """The point the member asks about, or rests at: x + alpha p."""
+    cdef:
+        Py_ssize_t i
+        double alpha = member.search.alpha
+        const floating *p = v + 2 * rules.n
+    if member.status >= 0 or not member.started:
+        for i in range(rules.n):
+            x[i] = v[i]
+    else:
+        for i in range(rules.n):
+            x[i] = <floating>(<double>v[i] + alpha * <double>p[i])
+
+
+cdef void advance(
+    const Rules *rules, Member *member, floating *v, const floating *h0, double f, const floating *g
+) noexcept nogil:
+    """Take f and g at the point asked for; decide; ask for the next point, or stop."""
+    cdef:
+        Py_ssize_t n = rules.n, i
+        Search *search = &member.search
+        double alpha = search.alpha
+        floating *g_lo = v + 3 * n
+        Verdict verdict
+    require(member.status < 0)
+    member.nfev += 1
+    if not member.started:
+        begin(rules, member, v, h0, f, g)
+        return
+    if f == -INFINITY:
+        move(rules, member, v, alpha, f, g)
+        member.status = UNBOUNDED
+        return
+
+    verdict = search_step(rules, search, f, dot(n, v + 2 * n, g))
+    if verdict == ACCEPT:
+        accept(rules, member, v, h0, alpha, f, g)
+        return
+    if search.lo == alpha:
+        for i in range(n):
+            g_lo[i] = g[i]
+    if verdict == TRIAL and member.nfev >= rules.maxfun:
+        verdict = TAKE_LO if search.lo > 0.0 else GIVE_UP
+    if verdict == TAKE_LO:
+        accept(rules, member, v, h0, search.lo, search.phi_lo, g_lo)
+    elif verdict == GIVE_UP:
+        # Before the memory is blamed: could f have shown what the model promised?
+        member.flat |= -search.dphi0 <= WOLFE_NOISE * rules.eps * fabs(search.phi0)
+        if member.nfev >= rules.maxfun:
+            member.status = MAXFUN
+        elif member.count > 0:
+            forget(member)
+            set_off(rules, member, v, h0)
+        else:
+            member.status = STALLED if member.flat else ABNORMAL
+
+
+cdef void begin(
+    const Rules *rules, Member *member, floating *v, const floating *h0, double f, const floating *g
+) noexcept nogil:
+    """Take f and g at the start."""
+    cdef:
+        Py_ssize_t n = rules.n, i
+        double check = 0.0                                  # stays 0 as long as all is finite
+    for i in range(n):
+        v[n + i] = g[i]
+        check += 0.0 * <double>g[i]
+    member.f = f
+    member.g_max = max_abs(n, g)
+    member.started = True
+    if f == -INFINITY:
+        member.status = UNBOUNDED
+    elif not (isfinite(f) and check == 0.0):
+        member.status = NONFINITE_START
+    elif member.g_max <= rules.gtol:
+        member.status = CONVERGED_GRADIENT
+    elif rules.maxiter <= 0:
+        member.status = MAXITER
+    elif rules.maxfun <= 1:
+        member.status = MAXFUN
+    else:
+        set_off(rules, member, v, h0)
+
+
+cdef void set_off(
+    const Rules *rules, Member *member, floating *v, const floating *h0
+) noexcept nogil:
+    """Choose p, and ask for the first trial along it."""
+    cdef:
+        Py_ssize_t n = rules.n, i
+        floating *p = v + 2 * n
+        double dphi0 = direction(rules, member, v, h0), length
+    if member.count > 0 and not (dphi0 < 0.0 and isfinite(dphi0)):
+        forget(member)
+        dphi0 = direction(rules, member, v, h0)
+    if member.count == 0 and h0 == NULL:
+        # Nothing is known of the scale of x: no first step longer than 1.
+        length = norm(n, v + n, member.g_max)
+        if length > 1.0:
+            for i in range(n):
+                p[i] = <floating>(<double>p[i] / length)
+            dphi0 = dot(n, p, v + n)
+    if dphi0 < 0.0 and isfinite(dphi0):
+        search_begin(&member.search, member.f, dphi0, 1.0)
+    else:
+        member.status = STALLED if member.flat else ABNORMAL
+
+
+cdef void accept(
+    const Rules *rules, Member *member, floating *v, const floating *h0,
+    double alpha, double f, const floating *g
+) noexcept nogil:
+    """Take the step alpha, where f and g are known; stop there, or set off again."""
+    cdef:
+        Py_ssize_t n = rules.n
+        double f_old = member.f, g_max_old = member.g_max
+        const floating *s = v + 2 * n
+        const floating *y = v + 3 * n
+    move(rules, member, v, alpha, f, g)
+    push(rules, member, v, s, y)
+    member.g_max = max_abs(n, v + n)
+    member.flat = False
+    if member.g_max <= rules.gtol:
+        member.status = CONVERGED_GRADIENT
+    elif rules.xtol > 0.0 and max_abs(n, s) <= rules.xtol:
+        member.status = CONVERGED_STEP
+    elif rules.ftol > 0.0 and f_old - f <= rules.ftol * fmax(fmax(fabs(f_old), fabs(f)), 1.0):
+        member.status = CONVERGED_DECREASE
+    elif f >= f_old and member.g_max >= g_max_old:
+        member.status = STALLED
+    elif member.nit >= rules.maxiter:
+        member.status = MAXITER
+    elif member.nfev >= rules.maxfun:
+        member.status = MAXFUN
+    else:
+        set_off(rules, member, v, h0)
+
+
+cdef void move(
+    const Rules *rules, Member *member, floating *v, double alpha, double f, const floating *g
+) noexcept nogil:
+    """x += alpha p. The room of p and g_lo, both spent now, is left holding s and y."""
+    cdef:
+        Py_ssize_t n = rules.n, i
+        floating *p = v + 2 * n
+        floating *y = v + 3 * n
+        floating x_new, g_new
+    for i in range(n):
+        x_new = <floating>(<double>v[i] + alpha * <double>p[i])
+        p[i] = x_new - v[i]
+        v[i] = x_new
+    for i in range(n):
+        g_new = g[i]                                        # g may be g_lo, which is y's room
+        y[i] = g_new - v[n + i]
+        v[n + i] = g_new
+    member.f = f
+    member.nit += 1

@@ -1,0 +1,68 @@
+# What the machine holds: a record of float64 scalars and one row of vectors for each member, nothing else.
+#
+# vectors of a member, `floating`, in units of n:
+#
+#     x | g | p | g_lo | s_0 y_0 | s_1 y_1 | ... | s_(m-1) y_(m-1)
+#
+# x, g     the accepted iterate and its gradient              per accepted iterate
+# p        the search direction                               per accepted iterate
+# g_lo     the gradient at the best trial of this search      per trial
+# s_j y_j  the pairs, a ring: `head` is the next slot         memory
+#
+# The point a member asks for is x + alpha p. It is never stored: whoever is asked may write into his copy.
+# Behind each record stand 2 m float64 of its own: rho_j, and a_j, the scratch of Algorithm 7.4.
+
+from libc.stdint cimport int32_t, int64_t
+
+cdef struct Rules:          # the same for all members, for the whole run
+    Py_ssize_t n            # coordinates
+    Py_ssize_t m            # pairs remembered at most
+    double c1               # sufficient decrease, N&W (3.6a)
+    double c2               # curvature, N&W (3.7b)
+    double gtol             # stop at max |g_i| <= gtol
+    double ftol             # stop at f_k - f_(k+1) <= ftol max(|f_k|, |f_(k+1)|, 1); 0: never
+    double xtol             # stop at max |s_i| <= xtol; 0: never
+    double eps              # rounding unit of the vectors' dtype
+    int64_t maxiter         # accepted steps
+    int64_t maxfun          # evaluations
+    int64_t maxls           # evaluations of one line search
+
+cdef struct Search:         # one line search; the letters of wolfe.pxd
+    double phi0             # given at its start
+    double dphi0
+    double alpha            # the trial that awaits its phi, dphi
+    double lo               # the best step so far: its value, not its place, is low
+    double phi_lo
+    double dphi_lo
+    double hi               # the other end of the bracket
+    double phi_hi
+    double dphi_hi
+    double ceiling          # the shortest step known to have no finite phi
+    double width            # of the bracket now, and one trial before
+    double width_old
+    int32_t bracketed
+    int32_t stage           # 1: no step has had sufficient decrease and dphi >= 0 yet
+    int64_t evals
+
+cdef struct Member:
+    # per accepted iterate
+    double f
+    double g_max            # max |g_i|
+    int64_t nit
+    # memory
+    double gamma            # s.y / y.y of the newest pair
+    int32_t count           # pairs in use
+    int32_t head            # next slot of the ring
+    # per trial
+    Search search
+    # bookkeeping
+    int64_t nfev
+    int32_t status          # Status; negative while it runs
+    int32_t started         # the start has been evaluated
+    int32_t flat            # a search failed where the model promised less than f can show
+    int32_t spare           # keeps the record a multiple of 8 bytes
+
+
+cdef inline double *rho_of(Member *member) noexcept nogil:
+    """rho_j = 1 / y_j.s_j, one for each slot of the ring."""
+    return <double *>(member + 1)
