@@ -1,0 +1,33 @@
+# The backend's C face, for solver.pxd.
+
+cimport numpy as cnp
+
+from fastbfgs.kernels.state cimport Member, Rules
+
+cdef class CPU:
+    cdef:
+        Rules rules
+        readonly object records         # (B, bytes of a record), uint8
+        readonly object vectors         # (B, (4 + 2 m) n)
+        readonly object h0
+        readonly Py_ssize_t accepted    # members that took a step in the last `tell`
+        readonly Py_ssize_t finished    # members that stopped in it
+        Py_ssize_t B, record_size, vector_size, h0_size     # sizes of one member's part, in bytes
+        char *record
+        char *vector
+        char *h0_data
+        int typenum
+        int workers
+
+        Member *_member(self, Py_ssize_t b) noexcept nogil
+        void _point(self, Py_ssize_t b, char *x, Py_ssize_t k) noexcept nogil
+        void _advance(
+            self, Py_ssize_t b, double f, const char *g, Py_ssize_t k, Py_ssize_t *accepted, Py_ssize_t *finished
+        ) noexcept nogil
+        bint _native(self, array, int typenum, int ndim, Py_ssize_t length) noexcept
+        _split(self, task, arrays, Py_ssize_t count, double passes)
+
+    cpdef points(self, cnp.ndarray rows)
+    cpdef bint tell(self, cnp.ndarray rows, f, g) except -1
+    cpdef point_one(self)
+    cpdef bint tell_one(self, f, g) except -1

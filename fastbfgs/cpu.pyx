@@ -1,0 +1,232 @@
+"""The CPU backend: B members in two arrays, and the loops over them, in threads where that pays."""
+import numpy as np
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+
+from fastbfgs.kernels.advance cimport advance, point
+from fastbfgs.kernels.state cimport Member
+
+from fastbfgs import threads
+from fastbfgs.kernels.advance import RECORD, Status
+
+cnp.import_array()
+
+cdef object np_float64 = np.float64
+
+cdef extern from *:
+    """
+    /* A chunk of less work than this is not worth handing to a thread: an executor takes 20 to 50 us for it. */
+    #define CHUNK_NS 50e3
+    """
+    double CHUNK_NS
+
+
+cdef class CPU:
+    """B members on the CPU, each a record of scalars and a row of vectors (see kernels/state.pxd).
+
+    Rows are indices of members. Nothing moves when members finish: a record is cache lines of its own, so passing
+    over one costs as little as closing the gap would save.
+
+    Parameters
+    ----------
+    x0 : ndarray (B, n), float32 or float64
+        Starts; copied.
+    options : Options
+    h0 : ndarray (n,) or (B, n) of x0's dtype, C-contiguous, or None
+        Diagonal of the initial inverse Hessian.
+    workers : int
+        Threads to use at most.
+    """
+
+    def __init__(self, x0, options, h0, int workers):
+        rules = &self.rules
+        self.B, rules.n = x0.shape
+        rules.m = options.history
+        rules.c1 = options.c1
+        rules.c2 = options.c2
+        rules.gtol = options.gtol
+        rules.ftol = options.ftol
+        rules.xtol = options.xtol
+        rules.eps = np.finfo(x0.dtype).eps
+        rules.maxiter = options.maxiter
+        rules.maxfun = options.maxfun
+        rules.maxls = options.maxls
+        self.workers = workers
+        self.typenum = x0.dtype.num
+
+        self.record_size = sizeof(Member) + 2 * rules.m * sizeof(double)
+        self.records = np.zeros((self.B, self.record_size), np.uint8)
+        self.record = cnp.PyArray_BYTES(self.records)
+        self.vectors = np.empty((self.B, (4 + 2 * rules.m) * rules.n), x0.dtype)
+        self.vector = cnp.PyArray_BYTES(self.vectors)
+        self.vector_size = self.vectors.shape[1] * x0.dtype.itemsize
+        self.h0 = h0
+        self.h0_data = NULL if h0 is None else cnp.PyArray_BYTES(h0)
+        self.h0_size = 0 if h0 is None or h0.ndim == 1 else rules.n * x0.dtype.itemsize
+
+        self.vectors[:, :rules.n] = x0
+        self.vectors[:, rules.n:2 * rules.n] = np.nan
+        members = self._members()
+        members["f"] = np.nan
+        members["status"] = Status.RUNNING
+
+    def _members(self):
+        """The records' fixed part as a structured array, a view."""
+        return np.ndarray((self.B,), RECORD, self.records, strides=(self.record_size,))
+
+    cdef Member *_member(self, Py_ssize_t b) noexcept nogil:
+        return <Member *>(self.record + b * self.record_size)
+
+    cpdef points(self, cnp.ndarray rows):
+        """Return the points that `rows` (k,) ask about, or rest at: (k, n), the caller's to keep."""
+        cdef Py_ssize_t count = cnp.PyArray_SIZE(rows)
+        x = np.empty((count, self.rules.n), self.vectors.dtype)
+        self._split(self._points_chunk, (rows, x), count, 2.0)
+        return x
+
+    def _points_chunk(self, cnp.ndarray rows, cnp.ndarray x, Py_ssize_t first, Py_ssize_t last):
+        cdef:
+            const Py_ssize_t *row = <const Py_ssize_t *>cnp.PyArray_DATA(rows)
+            char *out = cnp.PyArray_BYTES(x)
+            Py_ssize_t k
+        with nogil:
+            for k in range(first, last):
+                self._point(row[k], out, k)
+
+    cdef void _point(self, Py_ssize_t b, char *x, Py_ssize_t k) noexcept nogil:
+        """Row k of x = the point that member b asks about."""
+        v = self.vector + b * self.vector_size
+        if self.typenum == cnp.NPY_DOUBLE:
+            point(&self.rules, self._member(b), <double *>v, <double *>x + k * self.rules.n)
+        else:
+            point(&self.rules, self._member(b), <float *>v, <float *>x + k * self.rules.n)
+
+    cpdef bint tell(self, cnp.ndarray rows, f, g) except -1:
+        """Take f (k,) and g (k, n) for `rows` (k,); False, and nothing done, if they are not native arrays."""
+        cdef Py_ssize_t count = cnp.PyArray_SIZE(rows)
+        if not (self._native(g, self.typenum, 2, count) and cnp.PyArray_DIM(g, 1) == self.rules.n
+                and self._native(f, cnp.NPY_DOUBLE, 1, count)):
+            return False
+        results = self._split(self._tell_chunk, (rows, f, g), count, 2.0 * self.rules.m + 8.0)
+        self.accepted = sum([accepted for accepted, _ in results])
+        self.finished = sum([finished for _, finished in results])
+        return True
+
+    def _tell_chunk(
+        self, cnp.ndarray rows, cnp.ndarray f, cnp.ndarray g, Py_ssize_t first, Py_ssize_t last
+    ):
+        cdef:
+            const Py_ssize_t *row = <const Py_ssize_t *>cnp.PyArray_DATA(rows)
+            const double *value = <const double *>cnp.PyArray_DATA(f)
+            const char *gradient = cnp.PyArray_BYTES(g)
+            Py_ssize_t k, accepted = 0, finished = 0
+        with nogil:
+            for k in range(first, last):
+                self._advance(row[k], value[k], gradient, k, &accepted, &finished)
+        return accepted, finished
+
+    cdef void _advance(
+        self, Py_ssize_t b, double f, const char *g, Py_ssize_t k, Py_ssize_t *accepted, Py_ssize_t *finished
+    ) noexcept nogil:
+        """Tell member b f and row k of g; count what that led to. A member at rest stays as it is."""
+        cdef:
+            Member *member = self._member(b)
+            char *v = self.vector + b * self.vector_size
+            char *h0 = self.h0_data
+            int64_t nit = member.nit
+        if member.status >= 0:
+            return
+        if h0 != NULL:
+            h0 += b * self.h0_size
+        if self.typenum == cnp.NPY_DOUBLE:
+            advance(&self.rules, member, <double *>v, <double *>h0, f, <const double *>g + k * self.rules.n)
+        else:
+            advance(&self.rules, member, <float *>v, <float *>h0, f, <const float *>g + k * self.rules.n)
+        accepted[0] += member.nit > nit
+        finished[0] += member.status >= 0
+
+    cpdef point_one(self):
+        """Return the point that the only member asks about: (n,), the caller's to keep."""
+        cdef cnp.npy_intp n = self.rules.n
+        x = cnp.PyArray_EMPTY(1, &n, self.typenum, 0)
+        self._point(0, cnp.PyArray_BYTES(x), 0)
+        return x
+
+    cpdef bint tell_one(self, f, g) except -1:
+        """Take the number f and g (n,) for the only member; False, and nothing done, if they are not such."""
+        if not ((type(f) is float or type(f) is np_float64) and self._native(g, self.typenum, 1, self.rules.n)):
+            return False
+        self.accepted = self.finished = 0
+        self._advance(0, f, cnp.PyArray_BYTES(g), 0, &self.accepted, &self.finished)
+        return True
+
+    cdef bint _native(self, array, int typenum, int ndim, Py_ssize_t length) noexcept:
+        """Is it a plain C-contiguous array of this kind?"""
+        return (
+            type(array) is cnp.ndarray and cnp.PyArray_TYPE(array) == typenum
+            and cnp.PyArray_NDIM(array) == ndim and cnp.PyArray_DIM(array, 0) == length
+            and cnp.PyArray_ISCARRAY_RO(array)
+        )
+
+    cdef _split(self, task, arrays, Py_ssize_t count, double passes):
+        """Run ``task(*arrays, first, last)`` over range(count): in threads, if `passes` over n coordinates pay."""
+        cdef:
+            double work = count * (100.0 + 0.3 * passes * self.rules.n)
+            Py_ssize_t parts = min(self.workers, count, <Py_ssize_t>(work / CHUNK_NS))
+        if parts <= 1:
+            return [task(*arrays, 0, count)]
+        return threads.run(lambda first, last: task(*arrays, first, last), count, parts)
+
+    def running(self, rows):
+        """Return those of `rows` that have not finished."""
+        return rows[self._members()["status"][rows] < 0]
+
+    def stop(self, status):
+        """End every running member with `status`."""
+        running = self._members()["status"]
+        running[running < 0] = status
+
+    def snapshot(self):
+        """Return copies of x (B, n), f (B,) float64, g (B, n), nit, nfev, status (B,): the accepted iterates."""
+        n = self.rules.n
+        members = self._members()
+        return (
+            self.vectors[:, :n].copy(), members["f"].copy(), self.vectors[:, n:2 * n].copy(),
+            members["nit"].copy(), members["nfev"].copy(), members["status"].copy(),
+        )
+
+    def snapshot_one(self):
+        """Return x (n,), f, g (n,), nit, nfev, status of the only member: copies, and Python numbers."""
+        cdef:
+            Member *member = self._member(0)
+            Py_ssize_t n = self.rules.n
+        xg = self.vectors[0, :2 * n].copy()
+        return xg[:n], member.f, xg[n:], member.nit, member.nfev, member.status
+
+    @property
+    def dtype(self):
+        """Of x and g."""
+        return self.vectors.dtype
+
+    def state(self):
+        """Return the arrays that hold everything, by name; h0 only if there is one."""
+        arrays = {"records": self.records, "vectors": self.vectors}
+        return arrays if self.h0 is None else {**arrays, "h0": self.h0}
+
+    def restore(self, records, vectors):
+        """Go on from the arrays of an earlier `state`."""
+        self.records[...] = records
+        self.vectors[...] = vectors
+
+    def pairs(self, Py_ssize_t b):
+        """Return copies of member b's s and y, (count, n) each, oldest first."""
+        cdef:
+            Member *member = self._member(b)
+            Py_ssize_t oldest = member.head - member.count
+        ring = self.vectors[b, 4 * self.rules.n:].reshape(self.rules.m, 2, self.rules.n)
+        if oldest >= 0:
+            pairs = ring[oldest:member.head].copy()
+        else:
+            pairs = np.concatenate((ring[oldest:], ring[:member.head]))
+        return pairs[:, 0], pairs[:, 1]

@@ -1,0 +1,102 @@
+"""Every option of the solver: its default and the rule it must satisfy, on one screen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass
+from numbers import Real
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the kernels are told about a run; checked when made.
+
+    Parameters
+    ----------
+    method : {"L-BFGS"}
+        Which way the steps go.
+    history : int
+        Pairs (s, y) remembered, m of Nocedal & Wright; at least 1.
+    gtol : float
+        Stop at max ``|g_i| <= gtol``; at least 0.
+    ftol : float
+        Stop at ``f_k - f_(k+1) <= ftol * max(|f_k|, |f_(k+1)|, 1)``; at least 0, where 0 means never.
+    xtol : float
+        Stop at max ``|x_(k+1) - x_k| <= xtol``; at least 0, where 0 means never.
+    maxiter, maxfun : int
+        Iterations and evaluations of a member at most; at least 0. The start is always evaluated.
+    maxls : int
+        Evaluations of one line search at most; at least 1.
+    c1, c2 : float
+        Sufficient decrease and curvature of the strong Wolfe conditions; ``0 < c1 < 0.5``, ``c1 < c2 < 1``.
+    words : mapping, optional
+        The caller's own word for an option, for the messages.
+
+    Raises
+    ------
+    TypeError
+        If a value is not a number.
+    ValueError
+        If a value breaks its rule.
+    NotImplementedError
+        If the method is one of a later release.
+
+    Examples
+    --------
+    >>> Options().gtol
+    1e-05
+    >>> Options(history=0)
+    Traceback (most recent call last):
+    ValueError: history must be a positive integer; got 0
+    """
+
+    method: str = "L-BFGS"
+    history: int = 10
+    gtol: float = 1e-5
+    ftol: float = 2.2204460492503131e-09
+    xtol: float = 0.0
+    maxiter: int = 15_000
+    maxfun: int = 15_000
+    maxls: int = 20
+    c1: float = 1e-3
+    c2: float = 0.95
+
+    words: InitVar[Mapping[str, str] | None] = None
+
+    def __post_init__(self, words: Mapping[str, str] | None) -> None:
+        if self.method != "L-BFGS":
+            if self.method in _LATER:
+                raise NotImplementedError(
+                    f"method {self.method!r} is not part of this release; use 'L-BFGS', which takes no bounds"
+                )
+            raise ValueError(f"method must be 'L-BFGS'; got {self.method!r}")
+        for name, (kind, least, most, rule) in _RULES.items():
+            given = getattr(self, name)
+            if isinstance(given, bool) or not isinstance(given, (int, float, Real)):
+                word = (words or {}).get(name, name)
+                raise TypeError(f"{word} must be {rule}; got {given!r} of type {type(given).__name__}")
+            if not least <= given <= most or kind(given) != given:
+                word = (words or {}).get(name, name)
+                raise ValueError(f"{word} must be {rule}; got {given!r}")
+            if type(given) is not kind:
+                object.__setattr__(self, name, kind(given))
+        if not self.c1 < self.c2:
+            raise ValueError(f"c1 must be less than c2; got {self.c1!r} and {self.c2!r}")
+
+
+_MOST = 2**62
+_RULES: dict[str, tuple[type, float, float, str]] = {
+    "history": (int, 1, _MOST, "a positive integer"),
+    "gtol": (float, 0.0, math.inf, "a number that is not negative"),
+    "ftol": (float, 0.0, math.inf, "a number that is not negative (0 switches the test off)"),
+    "xtol": (float, 0.0, math.inf, "a number that is not negative (0 switches the test off)"),
+    "maxiter": (int, 0, _MOST, "an integer that is not negative"),
+    "maxfun": (int, 0, _MOST, "an integer that is not negative"),
+    "maxls": (int, 1, _MOST, "a positive integer"),
+    "c1": (float, math.ulp(0.0), math.nextafter(0.5, 0.0), "a number above 0 and below 0.5"),
+    "c2": (float, math.ulp(0.0), math.nextafter(1.0, 0.0), "a number above c1 and below 1"),
+}
+"""Option: its kind, its least and its largest value, and all that in words."""
+
+_LATER = ("BFGS", "L-BFGS-B")

@@ -1,0 +1,84 @@
+"""The thread pool: made when first needed, made anew after a fork, shared by all solvers of the process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+
+
+def resolve(workers: int | None) -> int:
+    """Return the number of threads to use.
+
+    Parameters
+    ----------
+    workers : int or None
+        What the user asked for; None means ``FASTBFGS_NUM_THREADS``, and without that the cores
+        this process may run on.
+
+    Raises
+    ------
+    ValueError
+        If either number is not a positive integer.
+    """
+    if workers is None:
+        text = os.environ.get("FASTBFGS_NUM_THREADS")
+        if text is None:
+            return cores()
+        if not text.isdecimal() or int(text) < 1:
+            raise ValueError(
+                f"FASTBFGS_NUM_THREADS must be a positive integer; got {text!r}. "
+                "Unset it to use every core this process may run on."
+            )
+        return int(text)
+    if isinstance(workers, bool) or not hasattr(workers, "__index__") or workers < 1:
+        raise ValueError(
+            f"workers must be a positive integer or None; got {workers!r}. "
+            "None uses every core this process may run on, 1 no threads."
+        )
+    return int(workers)
+
+
+def cores() -> int:
+    """Return the number of cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run(task: Callable[[int, int], T], count: int, parts: int) -> list[T]:
+    """Call ``task(first, last)`` for `parts` even ranges of ``range(count)``, side by side.
+
+    The calling thread does the last range itself. Results come in the order of the ranges.
+    """
+    ends = [count * part // parts for part in range(parts + 1)]
+    ranges = list(zip(ends[:-1], ends[1:], strict=True))
+    futures = [_shared(parts - 1).submit(task, *pair) for pair in ranges[:-1]]
+    last = task(*ranges[-1])
+    return [future.result() for future in futures] + [last]
+
+
+def _shared(size: int) -> ThreadPoolExecutor:
+    """Return the pool, of at least `size` threads."""
+    global _pool
+    with _lock:
+        if _pool is None or _pool._max_workers < size:
+            _pool = ThreadPoolExecutor(size, thread_name_prefix="fastbfgs")
+        return _pool
+
+
+def _forget_pool() -> None:
+    """Start without a pool in a forked child: threads do not survive a fork, locks do, locked."""
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
