@@ -1,0 +1,130 @@
+"""How members stopped: `Status` in words, and results per member and per batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from fastbfgs.kernels.advance import Status
+
+__all__ = ["Result", "Status", "cure", "sentence"]
+
+_WORDS: dict[Status, tuple[str, str]] = {
+    Status.RUNNING: ("The member is still running.", "Tell it more values, or use the point as it is."),
+    Status.CONVERGED_GRADIENT: ("Converged: no coordinate of the gradient exceeds gtol.", ""),
+    Status.CONVERGED_DECREASE: ("Converged: the last step lowered f by less than ftol allows.", ""),
+    Status.CONVERGED_STEP: ("Converged: no coordinate moved by more than xtol.", ""),
+    Status.MAXITER: (
+        "The limit of iterations was reached.",
+        "Raise maxiter, or scale the variables so that they are of similar size.",
+    ),
+    Status.MAXFUN: (
+        "The limit of evaluations was reached.",
+        "Raise maxfun, or scale the variables so that they are of similar size.",
+    ),
+    Status.STOPPED: ("The caller stopped the run.", ""),
+    Status.STALLED: (
+        "f can no longer tell the points apart: its rounding noise hides the decrease that is left.",
+        "The point is as good as this f allows; a larger gtol or ftol calls it converged, "
+        "and float64 or a more careful sum in f goes further.",
+    ),
+    Status.ABNORMAL: (
+        "No step along the steepest descent lowers f.",
+        "Most likely the gradient does not belong to f: compare it with scipy.optimize.check_grad; "
+        "otherwise f jumps, or is noisy, there.",
+    ),
+    Status.NONFINITE_START: (
+        "f or its gradient is NaN or infinite at the start.",
+        "Start where both are finite.",
+    ),
+    Status.UNBOUNDED: (
+        "f is -inf here: there is no lower point.",
+        "Bound f from below, for instance by a penalty, if this is not what was meant.",
+    ),
+}
+
+
+def sentence(status: Status | int) -> str:
+    """Say in one sentence how a member stopped.
+
+    Examples
+    --------
+    >>> sentence(Status.CONVERGED_GRADIENT)
+    'Converged: no coordinate of the gradient exceeds gtol.'
+    """
+    return _WORDS[Status(status)][0]
+
+
+def cure(status: Status | int) -> str:
+    """Say what can be done about it; empty if nothing needs doing.
+
+    Examples
+    --------
+    >>> cure(Status.NONFINITE_START)
+    'Start where both are finite.'
+    """
+    return _WORDS[Status(status)][1]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Where the members of a run stand: the last iterate each has accepted.
+
+    For one problem (x0 of shape ``(n,)``) every field but `x` and `g` is a scalar; for a batch
+    ``(..., n)`` it has the batch shape ``(...)``.
+
+    Parameters
+    ----------
+    x, g : ndarray (..., n)
+        Iterate, and gradient there; NaN before the first evaluation.
+    f : ndarray (...) of float64, or float
+        Value at `x`.
+    nit, nfev : ndarray (...) of int64, or int
+        Accepted steps, and evaluations.
+    status : ndarray (...) of int32, or int
+        A `Status`.
+    calls : int
+        Calls of the user's function (`Solver.tell` calls) so far, for all members together.
+    """
+
+    x: np.ndarray
+    f: Any
+    g: np.ndarray
+    nit: Any
+    nfev: Any
+    status: Any
+    calls: int
+
+    @property
+    def converged(self) -> Any:
+        """Whether each member converged: bool, or an array (...) of bool."""
+        return converged(self.status)
+
+    @property
+    def failed(self) -> np.ndarray:
+        """Indices of the members that stopped without converging, in the flattened batch."""
+        status = np.ravel(self.status)
+        return np.flatnonzero((status >= 0) & ~converged(status))
+
+    def __getitem__(self, index: Any) -> Result:
+        """Return one member, or a part of the batch, as a `Result`."""
+        if np.ndim(self.status) == 0:
+            raise TypeError("this Result is of one problem; only a batch can be indexed")
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Result(**{k: v if k == "calls" else v[index] for k, v in parts.items()})
+
+    def __len__(self) -> int:
+        if np.ndim(self.status) == 0:
+            raise TypeError("this Result is of one problem; only a batch has a length")
+        return len(self.status)
+
+    def __iter__(self) -> Iterator[Result]:
+        return (self[i] for i in range(len(self)))
+
+
+def converged(status: Any) -> Any:
+    """Return whether a status, or each of an array of them, is one of the CONVERGED ones."""
+    return (status >= 0) & (status < Status.MAXITER)

@@ -1,0 +1,20 @@
+# The C types of solver.py, which is compiled as it stands.
+
+from fastbfgs.cpu cimport CPU
+
+cdef class Solver:
+    cdef readonly:
+        object options
+        object shape
+        object rows
+        Py_ssize_t n
+        Py_ssize_t live
+        Py_ssize_t calls
+        bint compact
+        int workers
+    cdef:
+        CPU _backend
+        bint _single
+
+    cpdef ask(self)
+    cpdef tell(self, f, g)

@@ -1,0 +1,288 @@
+"""Ask and tell: the members' machines, seen from outside."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from fastbfgs import interop, threads
+from fastbfgs.cpu import CPU
+from fastbfgs.kernels.advance import RECORD, Status
+from fastbfgs.options import Options
+from fastbfgs.result import Result
+
+_FORMAT = 1
+"""Of the files that `Solver.save` writes."""
+
+
+class Solver:
+    """Minimise one problem or a batch of them, with the evaluations in the caller's hands.
+
+    Every member is a small state machine of its own: it asks for f and g at one point, is told them, and asks for the
+    next. Nothing runs in between, so the values may come from a job queue, another process, an autograd graph or a
+    laboratory.
+
+    Parameters
+    ----------
+    x0 : array_like (n,) or (..., n)
+        Start of one problem, or of each member of a batch. Float32 is computed in float32, everything else in float64.
+    options : Options, optional
+        Tolerances, limits and the like.
+    h0 : array_like (n,) or (..., n), optional
+        Diagonal of the initial inverse Hessian, positive; for all members or for each. The first step is then -h0 g,
+        and no scaling gamma is applied. Without it the first step is -g, at most 1 long.
+    compact : bool, default True
+        Whether `ask` leaves finished members out. If not, it gives all rows, finished ones at their final point.
+    workers : int, optional
+        Threads to use at most for the solver's own work; default ``FASTBFGS_NUM_THREADS``, and without that the cores
+        this process may run on. Results do not depend on it.
+    **keywords
+        The fields of `fastbfgs.Options` by name, in place of `options`.
+
+    Attributes
+    ----------
+    rows : ndarray (k,) of intp
+        The members `ask` gives the points of: indices into the batch, flattened.
+    live : int
+        How many members still run.
+    calls : int
+        How often `tell` was called.
+    accepted : int
+        How many members took a step in the last `tell`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x0, h0, workers or an option breaks its rule; the message says which, and what is required.
+    NotImplementedError
+        If the method is one of a later release.
+
+    References
+    ----------
+    J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed., Springer 2006, chapters 3 and 7.
+
+    Examples
+    --------
+    Three quadratics ``sum((x - c)**2)`` with centres of their own:
+
+    >>> import numpy as np
+    >>> import fastbfgs
+    >>> c = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> solver = fastbfgs.Solver(np.zeros((3, 2)))
+    >>> while solver.running:
+    ...     d = solver.ask() - c[solver.rows]
+    ...     solver.tell((d**2).sum(axis=1), 2 * d)
+    >>> result = solver.result()
+    >>> result.x.round(6)
+    array([[1., 2.],
+           [3., 4.],
+           [5., 6.]])
+    >>> result.converged
+    array([ True,  True,  True])
+    """
+
+    def __init__(
+        self,
+        x0: Any,
+        options: Options | None = None,
+        *,
+        h0: Any = None,
+        compact: bool = True,
+        workers: int | None = None,
+        **keywords: Any,
+    ) -> None:
+        if options is not None and keywords:
+            raise TypeError(f"give options either as an Options object or by name; got both, and {list(keywords)} by name")
+        start = interop.start(x0)
+        self.options = Options(**keywords) if options is None else options
+        self.shape = start.shape[:-1]
+        self.n = start.shape[-1]
+        self.compact = bool(compact)
+        count = math.prod(self.shape)
+        start = start.reshape(count, self.n)
+        self._single = not self.shape
+        self.workers = 1 if self._single and workers is None else threads.resolve(workers)
+        self._backend = CPU(start, self.options, _diagonal(h0, self.shape, start), self.workers)
+        self.live = count
+        self.calls = 0
+        self._set_rows(np.arange(count))
+
+    def _set_rows(self, rows: np.ndarray) -> None:
+        rows.flags.writeable = False
+        self.rows = rows
+
+    @property
+    def running(self) -> bool:
+        """Whether any member still runs."""
+        return self.live > 0
+
+    @property
+    def accepted(self) -> int:
+        """How many members took a step in the last `tell`."""
+        return int(self._backend.accepted)
+
+    def ask(self) -> np.ndarray:
+        """Return the points whose f and g are wanted: (k, n), one for each of `rows`; (n,) for one problem.
+
+        The array is the caller's: it may be kept and written into. Asking twice gives the same points.
+
+        Raises
+        ------
+        RuntimeError
+            If every member has finished.
+        """
+        if self.live == 0:
+            raise RuntimeError("every member has finished; take result(), and ask only while running is true")
+        return self._backend.point_one() if self._single else self._backend.points(self.rows)
+
+    def tell(self, f: Any, g: Any) -> None:
+        """Take f and g at the points of the last `ask`, and move every member on.
+
+        Parameters
+        ----------
+        f : array_like (k,)
+            Values; a number for one problem. NaN and infinities are allowed: a member shrinks its step there.
+        g : array_like (k, n)
+            Gradients; (n,) for one problem.
+
+        Raises
+        ------
+        RuntimeError
+            If every member has finished.
+        TypeError, ValueError
+            If f or g is not real or has another shape; nothing has changed then.
+        """
+        if self.live == 0:
+            raise RuntimeError("every member has finished; take result(), and tell only while running is true")
+        backend = self._backend
+        if self._single:
+            if not backend.tell_one(f, g):
+                backend.tell_one(
+                    interop.value(f, "the function"),
+                    interop.gradient(g, self.n, backend.dtype, "the function"),
+                )
+        elif not backend.tell(self.rows, f, g):
+            count = len(self.rows)
+            backend.tell(
+                self.rows,
+                interop.values(f, count, "the function"),
+                interop.gradients(g, count, self.n, backend.dtype, "the function"),
+            )
+        self.calls += 1
+        if backend.finished:
+            self.live -= backend.finished
+            if self.compact:
+                self._set_rows(backend.running(self.rows))
+
+    def stop(self) -> None:
+        """End every member that still runs, with status STOPPED."""
+        self._backend.stop(Status.STOPPED)
+        self.live = 0
+        if self.compact:
+            self._set_rows(self.rows[:0])
+
+    def result(self) -> Result:
+        """Return where every member stands; at any time, also while they run."""
+        if self._single:
+            return Result(*self._backend.snapshot_one(), self.calls)
+        x, f, g, nit, nfev, status = self._backend.snapshot()
+        shape = self.shape
+        return Result(
+            x.reshape(*shape, self.n), f.reshape(shape), g.reshape(*shape, self.n),
+            nit.reshape(shape), nfev.reshape(shape), status.reshape(shape), self.calls,
+        )
+
+    def pairs(self, member: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs s and y that a member remembers: (count, n) each, oldest first.
+
+        Parameters
+        ----------
+        member : int
+            Its index in the flattened batch.
+        """
+        return self._backend.pairs(range(len(self))[member])
+
+    def __len__(self) -> int:
+        return len(self._backend.records)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the whole state to `path`, an npz file; a run resumed from it has the same bits as one not interrupted.
+
+        The file is complete or not there: an interruption leaves what stood at `path` before.
+        """
+        partial = f"{os.fspath(path)}.partial"
+        with open(partial, "wb") as file:
+            np.savez(
+                file,
+                format=_FORMAT,
+                record=str(RECORD),
+                options=json.dumps(asdict(self.options)),
+                shape=np.array(self.shape, dtype=np.intp),
+                n=self.n,
+                compact=self.compact,
+                calls=self.calls,
+                rows=self.rows,
+                **self._backend.state(),
+            )
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, workers: int | None = None) -> Solver:
+        """Return the solver that `save` wrote to `path`.
+
+        Parameters
+        ----------
+        path : path-like
+            The file. Nothing in it is executed: it holds numbers and text only.
+        workers : int, optional
+            As in the constructor; not part of the file, since results do not depend on it.
+
+        Raises
+        ------
+        ValueError
+            If the file was not written by `save` of this format.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            saved = dict(file)
+        if int(saved.get("format", -1)) != _FORMAT or str(saved["record"]) != str(RECORD):
+            raise ValueError(
+                f"{os.fspath(path)!r} is not a state that this version of fastbfgs wrote with Solver.save; "
+                "load it with the version that wrote it"
+            )
+        shape, vectors, h0 = tuple(saved["shape"]), saved["vectors"], saved.get("h0")
+        n = int(saved["n"])
+        solver = cls(
+            vectors[:, :n].reshape(*shape, n),
+            Options(**json.loads(str(saved["options"]))),
+            h0=h0.reshape(*shape, n) if h0 is not None and h0.ndim == 2 else h0,
+            compact=bool(saved["compact"]),
+            workers=workers,
+        )
+        solver._backend.restore(saved["records"], vectors)
+        solver._set_rows(saved["rows"])
+        solver.live = len(solver._backend.running(np.arange(len(solver))))
+        solver.calls = int(saved["calls"])
+        return solver
+
+
+def _diagonal(h0: Any, shape: tuple[int, ...], start: np.ndarray) -> np.ndarray | None:
+    """Return h0 as an array (n,) or (B, n) of the dtype of `start` (B, n), or None."""
+    if h0 is None:
+        return None
+    diagonal = interop.start(h0)
+    n = start.shape[1]
+    if diagonal.shape not in {(n,), (*shape, n)}:
+        raise ValueError(
+            f"h0 must have shape ({n},), one diagonal for all members, or {(*shape, n)}, one for each; "
+            f"got {diagonal.shape}"
+        )
+    if not (np.isfinite(diagonal) & (diagonal > 0)).all():
+        raise ValueError("h0 must be positive and finite everywhere: it is the diagonal of a positive definite matrix")
+    if diagonal.ndim > 1:
+        diagonal = diagonal.reshape(start.shape)
+    return np.ascontiguousarray(diagonal, dtype=start.dtype)
