@@ -1,0 +1,30 @@
+"""Minimise ten thousand smooth functions in one call, with SciPy's interface."""
+
+try:
+    from fastbfgs.kernels import advance as _advance  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "fastbfgs.kernels.advance":
+        raise
+    raise ImportError(
+        "the compiled part of fastbfgs is not there. In a checkout, build it in place with `pip install -e .`, "
+        "or leave the checkout's folder to import the installed package."
+    ) from error
+
+from fastbfgs._version import __version__
+from fastbfgs.minimize import BatchResult, lbfgs, minimize
+from fastbfgs.options import Options
+from fastbfgs.result import Result, Status, cure, sentence
+from fastbfgs.solver import Solver
+
+__all__ = [
+    "BatchResult",
+    "Options",
+    "Result",
+    "Solver",
+    "Status",
+    "__version__",
+    "cure",
+    "lbfgs",
+    "minimize",
+    "sentence",
+]

@@ -1,0 +1,44 @@
+"""The loop: evaluate, tell, until nobody runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastbfgs.objective import Objective
+from fastbfgs.solver import Solver
+
+
+def run(
+    solver: Solver,
+    objective: Objective,
+    watchers: Sequence[Callable[[Solver], bool]],
+    report: Callable[[], Any],
+) -> Any:
+    """Run `solver` to its end on `objective`, and return ``report()``.
+
+    Parameters
+    ----------
+    watchers : sequence of callable
+        Called with the solver after every `tell`; one that returns true stops the members that still run.
+    report : callable
+        Makes the caller's kind of result of where the solver stands.
+
+    Raises
+    ------
+    BaseException
+        Whatever the user's code raises, Ctrl-C included, unchanged, but for an attribute ``partial_result``: the
+        report at that moment, which holds the best points so far.
+    """
+    try:
+        while solver.live:
+            f, g = objective.evaluate(solver.ask(), solver.rows)
+            solver.tell(f, g)
+            for watch in watchers:
+                if watch(solver):
+                    solver.stop()
+    except BaseException as error:
+        error.partial_result = report()  # type: ignore[attr-defined]
+        error.add_note("fastbfgs: the best points so far are in this exception's attribute partial_result.")
+        raise
+    return report()

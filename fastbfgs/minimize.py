@@ -1,0 +1,510 @@
+"""SciPy's face: `minimize`, and `lbfgs` for ``scipy.optimize.minimize(method=...)``.
+
+How it differs from SciPy's L-BFGS-B, and why, stands in README.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from fastbfgs import driver, interop
+from fastbfgs.objective import SCHEMES, Differences, Objective
+from fastbfgs.observers import Callback, Progress
+from fastbfgs.options import Options
+from fastbfgs.result import Result, Status, cure, sentence
+from fastbfgs.solver import Solver
+
+_METHODS = {"l-bfgs": "L-BFGS", "l-bfgs-b": "L-BFGS", "bfgs": "BFGS"}
+
+_WORDS = {"history": "maxcor"}
+"""Our word for an option, and SciPy's, where they differ."""
+
+_DEFAULTS = Options()
+
+_SCIPY_NUMBER = {
+    Status.RUNNING: -1,
+    Status.MAXITER: 1,
+    Status.MAXFUN: 1,
+    Status.ABNORMAL: 2,
+    Status.NONFINITE_START: 3,
+    Status.STALLED: 4,
+    Status.UNBOUNDED: 5,
+    Status.STOPPED: 99,
+}
+"""SciPy's number for a status, 0 for the others. (3 is what its BFGS gives for NaN; -1, 4 and 5 are ours.)"""
+
+_SCIPY_WORDS = {
+    Status.CONVERGED_GRADIENT: "CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL",
+    Status.CONVERGED_DECREASE: "CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH",
+    Status.MAXITER: "STOP: TOTAL NO. OF ITERATIONS REACHED LIMIT",
+    Status.MAXFUN: "STOP: TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT",
+    Status.STOPPED: "`callback` raised `StopIteration`.",
+    Status.ABNORMAL: "ABNORMAL: ",
+}
+"""SciPy's message for a status. Behind "ABNORMAL: " SciPy says nothing, and we say why."""
+
+_KERNEL_OPTIONS = {
+    _WORDS.get(field.name, field.name): field.name for field in fields(Options) if field.name != "method"
+}
+"""Options by SciPy's name, with ours."""
+
+_FACE_OPTIONS = {"eps", "finite_diff_rel_step", "workers", "hess_inv0"}
+"""SciPy's options, and one of ours, that the kernels do not know."""
+
+
+def minimize(
+    fun: Callable[..., Any],
+    x0: Any,
+    args: Any = (),
+    method: str | None = None,
+    jac: Any = None,
+    hess: Any = None,
+    hessp: Any = None,
+    bounds: Any = None,
+    constraints: Any = (),
+    tol: float | None = None,
+    callback: Callable[..., Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    batch_args: Any = (),
+    compact: bool | None = None,
+    workers: int | None = None,
+    progress: Any = None,
+) -> Any:
+    """Minimise one smooth function, or a batch of them in one go, with SciPy's interface.
+
+    Parameters
+    ----------
+    fun : callable
+        The objective. For one problem ``fun(x, *args)`` gets x of shape ``(n,)`` and returns f, or ``(f, g)`` if `jac`
+        is True. For a batch ``fun(x, *args, *batch_args)`` gets the points of k members, ``(k, n)``, and returns f of
+        shape ``(k,)``, and g of shape ``(k, n)`` with ``jac=True``. A batch function with a parameter named ``rows``
+        is also given the indices ``(k,)`` of those members in the flattened batch.
+        It owns the x it is given. NaN or infinite values are taken as "too far".
+    x0 : array_like (n,) or (..., n)
+        Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
+    args : tuple, optional
+        Passed on to fun and jac.
+    method : {None, "L-BFGS", "L-BFGS-B"}
+        All mean L-BFGS in this release, which has no bounds yet.
+    jac : True, callable, {"2-point", "3-point", "cs"} or None
+        As in SciPy; None takes forward differences of the absolute step `eps`. For a batch, the difference points of
+        all members go into one call of fun.
+    hess, hessp
+        Not used; given, they get SciPy's RuntimeWarning.
+    bounds, constraints
+        Not supported: an error if given.
+    tol : float, optional
+        Sets `gtol` and `ftol`, unless `options` does.
+    callback : callable, optional
+        ``callback(xk)`` or ``callback(*, intermediate_result)``, after every iteration of one problem, and after every
+        call of fun that moved any member of a batch. The intermediate result has x, fun, jac, nit and nfev; for a
+        batch it is a `BatchResult` of all members. Its arrays are copies. Raising StopIteration ends the run; members
+        that have converged stay so.
+    options : dict, optional
+        SciPy's: maxcor (10), ftol (2.22e-9), gtol (1e-5), eps (1e-8), maxfun (15000), maxiter (15000), maxls (20),
+        finite_diff_rel_step, workers (a number or a map-like callable, for finite differences of one problem).
+        Besides: xtol (0: stop when no coordinate moves by more), c1 (1e-3), c2 (0.95), and hess_inv0, a positive
+        diagonal ``(n,)`` or ``(..., n)`` of the initial inverse Hessian.
+    batch_args : tuple of array_like (..., *)
+        Arrays with the leading axes of the batch; fun gets the rows of the members it is asked about, one leading axis.
+    compact : bool, optional
+        Whether fun is called with the members alone that still run. Default: only if there are `batch_args` or fun
+        takes ``rows``; else every call has all rows, finished ones at their final point.
+    workers : int, optional
+        Threads for the solver's own work on a batch; default ``FASTBFGS_NUM_THREADS``, else all cores this process may
+        use. Results do not depend on it.
+    progress : True or callable, optional
+        True shows a bar (needs tqdm; a tqdm class does too). Another callable gets ``(finished, members, calls)``
+        after every call of fun.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult or BatchResult
+        For one problem SciPy's own type, with x, fun, jac, nit, nfev, njev, status, success, message and hess_inv. For a
+        batch the same fields as arrays, see `BatchResult`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument breaks its rule, before fun is called; or if fun returns something else than promised, at the
+        first call.
+    NotImplementedError
+        For bounds and method "BFGS".
+    BaseException
+        What fun, jac or callback raises, Ctrl-C included. The exception then has an attribute ``partial_result``: the
+        result as it stood, with the best points so far.
+
+    Warns
+    -----
+    scipy.optimize.OptimizeWarning
+        For options that are not known.
+
+    Notes
+    -----
+    Every member runs its own line search; a call of fun serves all members that wait, whatever each is about to do. So
+    a batch takes exactly as many calls as its slowest member takes evaluations. A member's path has the same bits
+    alone, in a batch, in another order and with any number of threads, if fun computes rows independently.
+
+    References
+    ----------
+    J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed., Springer 2006, Algorithm 7.5.
+    J. J. More and D. J. Thuente, "Line search algorithms with guaranteed sufficient decrease", ACM TOMS 20 (1994).
+
+    Examples
+    --------
+    One problem, as with SciPy:
+
+    >>> import numpy as np
+    >>> import fastbfgs
+    >>> def bowl(x):
+    ...     return ((x - 3.0) ** 2).sum(), 2.0 * (x - 3.0)
+    >>> result = fastbfgs.minimize(bowl, np.zeros(4), jac=True)
+    >>> result.x
+    array([3., 3., 3., 3.])
+    >>> result.message
+    'CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL'
+
+    A thousand problems of two coordinates, each with a centre of its own:
+
+    >>> centre = np.linspace(0.0, 1.0, 2000).reshape(1000, 2)
+    >>> def bowls(x, c):
+    ...     return ((x - c) ** 2).sum(axis=1), 2.0 * (x - c)
+    >>> result = fastbfgs.minimize(bowls, np.zeros((1000, 2)), jac=True, batch_args=(centre,))
+    >>> result.x.shape, int(result.success.sum()), result.failed
+    ((1000, 2), 1000, array([], dtype=int64))
+    >>> bool(abs(result.x - centre).max() < 1e-8)
+    True
+    """
+    if not callable(fun):
+        raise TypeError(
+            f"fun must be callable; got {type(fun).__name__}. Compiled objectives are not part of this release."
+            if type(fun).__name__ == "LowLevelCallable"
+            else f"fun must be callable; got {type(fun).__name__}"
+        )
+    _check_method(method, bounds, constraints)
+    name = "L-BFGS-B" if method is None else method
+    if hess is not None:
+        message = f"Method {name} does not use Hessian information (hess)."
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    if hessp is not None:
+        message = f"Method {name} does not use Hessian-vector product information (hessp)."
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable or None; got {type(callback).__name__}")
+    if progress not in (None, False, True) and not callable(progress):
+        raise TypeError(f"progress must be True, a callable or None; got {type(progress).__name__}")
+    if not isinstance(args, tuple):
+        args = (args,)
+    if not isinstance(batch_args, tuple):
+        batch_args = (batch_args,)
+
+    start = interop.start(x0)
+    single, n = start.ndim == 1, start.shape[-1]
+    arrays = _batch_arrays(batch_args, start.shape[:-1])
+    kernel, face = _split_options(options, tol, name)
+    with _mapping(face.pop("workers", None), single, jac) as mapping:
+        objective: Objective
+        if jac is True or callable(jac):
+            objective = Objective(fun, jac, args, arrays, single)
+        else:
+            scheme, absolute = _scheme(jac, face.get("eps", 1e-8))
+            objective = Differences(
+                fun, args, arrays, single, n=n, scheme=scheme, absolute=absolute,
+                relative=face.get("finite_diff_rel_step"), workers=mapping,
+            )  # fmt: skip
+            # SciPy's maxfun counts the values behind a difference gradient too.
+            kernel = replace(kernel, maxfun=max(1, kernel.maxfun // objective.evaluations))
+        if compact is None:
+            compact = bool(batch_args) or objective.fun_takes_rows or objective.jac_takes_rows
+        solver = Solver(
+            start, kernel, h0=face.get("hess_inv0"), compact=compact, workers=workers
+        )
+
+        def report() -> Any:
+            return _scipy_result(solver, objective.evaluations)
+
+        watchers: list[Callable[[Solver], bool]] = []
+        bar = Progress(progress, len(solver)) if progress else None
+        if bar is not None:
+            watchers.append(bar)
+        if callback is not None:
+            watchers.append(Callback(callback, lambda: _intermediate(solver, objective.evaluations)))
+        with closing(bar) if bar is not None else nullcontext():
+            return driver.run(solver, objective, watchers, report)
+
+
+def lbfgs(
+    fun: Callable[..., Any],
+    x0: Any,
+    args: Any = (),
+    jac: Any = None,
+    hess: Any = None,
+    hessp: Any = None,
+    bounds: Any = None,
+    constraints: Any = (),
+    callback: Callable[..., Any] | None = None,
+    **options: Any,
+) -> Any:
+    """Minimise by L-BFGS, as the `method` of `scipy.optimize.minimize` and of everything that forwards it.
+
+    Parameters
+    ----------
+    fun, x0, args, jac, hess, hessp, bounds, constraints, callback, **options
+        As `scipy.optimize.minimize` passes them on; see `fastbfgs.minimize`.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError
+        See `fastbfgs.minimize`.
+
+    Examples
+    --------
+    >>> import scipy.optimize
+    >>> from scipy.optimize import rosen, rosen_der
+    >>> import fastbfgs
+    >>> result = scipy.optimize.minimize(rosen, [1.3, 0.7], jac=rosen_der, method=fastbfgs.lbfgs)
+    >>> result.x.round(4)
+    array([1., 1.])
+    """
+    # SciPy wraps a fun with jac=True so that each call compares x with the last one; the wrapped function serves us
+    # better as it was.
+    if type(fun).__name__ == "MemoizeJac" and getattr(jac, "__self__", None) is fun:
+        fun, jac = fun.fun, True  # type: ignore[attr-defined]
+    tol = options.pop("tol", None)
+    return minimize(
+        fun, x0, args, "L-BFGS", jac, hess, hessp, bounds, constraints, tol, callback, options
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class BatchResult:
+    """What `minimize` returns for a batch: SciPy's result fields as arrays over the members.
+
+    ``result[i]`` is member i's own `scipy.optimize.OptimizeResult` (any index of the batch axes; a slice gives a
+    `BatchResult`), ``result["x"]`` is ``result.x`` as with SciPy's result, ``len(result)`` and iteration go over the
+    first batch axis.
+
+    Parameters
+    ----------
+    x, jac : ndarray (..., n)
+        Final points and gradients there, in the dtype of x0.
+    fun : ndarray (...)
+        Final values, in the dtype of x0.
+    nit, nfev, njev : ndarray (...) of int64
+        Iterations, function values and gradients of each member.
+    status : ndarray (...) of int32
+        SciPy's numbers: 0 success, 1 a limit, 2 abnormal, 3 NaN or infinite at the start, 99 stopped by the callback.
+        Besides: 4 stalled by rounding noise of fun, 5 fun is -inf, -1 still running.
+    reason : ndarray (...) of int32
+        The finer `fastbfgs.Status`.
+    success : ndarray (...) of bool
+    calls : int
+        Calls of fun, for all members together.
+    """
+
+    x: np.ndarray
+    fun: np.ndarray
+    jac: np.ndarray
+    nit: np.ndarray
+    nfev: np.ndarray
+    njev: np.ndarray
+    status: np.ndarray
+    reason: np.ndarray
+    success: np.ndarray
+    calls: int
+
+    @property
+    def message(self) -> np.ndarray:
+        """One sentence for each member, an object array (...)."""
+        codes, where = np.unique(self.reason, return_inverse=True)
+        words = np.array([_message(code) for code in codes], dtype=object)
+        return words[where].reshape(self.reason.shape)
+
+    @property
+    def failed(self) -> np.ndarray:
+        """Indices of the members without success, in the flattened batch."""
+        return np.flatnonzero(~self.success)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str):
+            return getattr(self, index)
+        parts = {
+            field.name: getattr(self, field.name)[index] for field in fields(self) if field.name != "calls"
+        }
+        if np.ndim(parts["status"]):
+            return BatchResult(**parts, calls=self.calls)
+        reason = parts.pop("reason")
+        return _optimize_result(
+            message=_message(reason),
+            **{k: v if isinstance(v, np.ndarray) else v.item() for k, v in parts.items()},
+        )
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        codes, counts = np.unique(self.reason, return_counts=True)
+        lines = [
+            f"BatchResult of {self.status.size} members {self.status.shape}, n = {self.x.shape[-1]}: "
+            f"{int(self.success.sum())} succeeded",
+            *(f"  {count:>8}  {_message(code)}" for code, count in zip(codes, counts, strict=True)),
+            f"  calls: {self.calls}, function values: {int(self.nfev.sum())}, iterations: {int(self.nit.sum())}",
+        ]
+        return "\n".join(lines)
+
+
+def _message(status: int) -> str:
+    """Return SciPy's message for a status; ours, with the cure, where SciPy has none or says nothing."""
+    words = _SCIPY_WORDS.get(Status(status), "")
+    return words if words and not words.endswith(" ") else f"{words}{sentence(status)} {cure(status)}".rstrip()
+
+
+def _numbers(status: np.ndarray) -> np.ndarray:
+    """Return SciPy's number for each status."""
+    numbers = np.zeros(status.shape, dtype=np.int32)
+    for own, scipys in _SCIPY_NUMBER.items():
+        numbers[status == own] = scipys
+    return numbers
+
+
+def _optimize_result(**parts: Any) -> Any:
+    from scipy.optimize import OptimizeResult
+
+    return OptimizeResult(**parts)
+
+
+def _scipy_result(solver: Solver, evaluations: int) -> Any:
+    """Return where the solver stands in SciPy's words."""
+    result = solver.result()
+    if solver.shape:
+        return _batch_result(result, evaluations)
+    from scipy.optimize import LbfgsInvHessProduct
+
+    return _optimize_result(
+        x=result.x, fun=result.f, jac=result.g,
+        nit=result.nit, nfev=result.nfev * evaluations, njev=result.nfev,
+        status=_SCIPY_NUMBER.get(result.status, 0), success=result.converged, message=_message(result.status),
+        hess_inv=LbfgsInvHessProduct(*solver.pairs()),
+    )  # fmt: skip
+
+
+def _intermediate(solver: Solver, evaluations: int) -> Any:
+    """Return what a callback sees."""
+    result = solver.result()
+    if solver.shape:
+        return _batch_result(result, evaluations)
+    return _optimize_result(
+        x=result.x, fun=result.f, jac=result.g, nit=result.nit, nfev=result.nfev * evaluations
+    )
+
+
+def _batch_result(result: Result, evaluations: int) -> BatchResult:
+    return BatchResult(
+        x=result.x, fun=result.f.astype(result.x.dtype, copy=False), jac=result.g,
+        nit=result.nit, nfev=result.nfev * evaluations, njev=result.nfev,
+        status=_numbers(result.status), reason=result.status, success=result.converged, calls=result.calls,
+    )  # fmt: skip
+
+
+def _check_method(method: Any, bounds: Any, constraints: Any) -> None:
+    if method is not None and (not isinstance(method, str) or method.lower() not in _METHODS):
+        raise ValueError(f"method must be one of 'L-BFGS', 'L-BFGS-B' or None; got {method!r}")
+    if method is not None and method.lower() == "bfgs":
+        raise NotImplementedError("method 'BFGS' is not part of this release; use 'L-BFGS'")
+    if bounds is not None:
+        raise NotImplementedError(
+            "bounds are not part of this release; leave them out, or use scipy.optimize.minimize for now"
+        )
+    if constraints is not None and constraints != () and np.size(constraints):
+        raise ValueError(
+            "L-BFGS cannot handle constraints; use scipy.optimize.minimize with method 'SLSQP' or 'trust-constr'"
+        )
+
+
+def _split_options(
+    options: Mapping[str, Any] | None, tol: float | None, name: str
+) -> tuple[Options, dict[str, Any]]:
+    """Return the options for the kernels, checked, and those of this face."""
+    if not options and tol is None:
+        return _DEFAULTS, {}
+    options = dict(options or {})
+    if tol is not None:
+        options.setdefault("ftol", tol)
+        options.setdefault("gtol", tol)
+    if options.pop("return_all", False):
+        message = f"Method {name} does not support the return_all option."
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    if {"disp", "iprint"} & options.keys():
+        message = "The options `disp` and `iprint` show nothing, as in SciPy 1.18; use `progress` or `callback`."
+        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        options.pop("disp", None)
+        options.pop("iprint", None)
+    kernel = {_KERNEL_OPTIONS[key]: options.pop(key) for key in list(options) if key in _KERNEL_OPTIONS}
+    face = {key: options.pop(key) for key in list(options) if key in _FACE_OPTIONS}
+    if options:
+        from scipy.optimize import OptimizeWarning
+
+        message = f"Unknown solver options: {', '.join(options)}"
+        warnings.warn(message, OptimizeWarning, stacklevel=3)
+    return Options(**kernel, words=_WORDS), face
+
+
+def _batch_arrays(batch_args: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Return the batch arguments as arrays of one leading axis, the batch flattened."""
+    if batch_args and not shape:
+        raise ValueError("batch_args belong to a batch, x0 of shape (..., n); for one problem use args")
+    arrays = []
+    for i, given in enumerate(batch_args):
+        array = np.asarray(given)
+        if array.shape[: len(shape)] != shape:
+            raise ValueError(
+                f"batch_args[{i}] must have the leading axes of the batch, {shape}; got shape {array.shape}. "
+                "What all members share belongs into args."
+            )
+        arrays.append(array.reshape(-1, *array.shape[len(shape) :]) if shape != (0,) else array)
+    return tuple(arrays)
+
+
+def _scheme(jac: Any, eps: Any) -> tuple[str, Any]:
+    """Return the scheme of finite differences that `jac` names, and the absolute step if it has one."""
+    if jac is None or jac is False:
+        return "2-point", eps
+    if isinstance(jac, str) and jac in SCHEMES:
+        return jac, None
+    raise ValueError(
+        f"jac must be True, a callable, one of {', '.join(map(repr, SCHEMES))}, or None; got {jac!r}"
+    )
+
+
+@contextmanager
+def _mapping(workers: Any, single: bool, jac: Any) -> Iterator[Callable[..., Any]]:
+    """Give the map that evaluates the difference points of one problem, as SciPy's option `workers` says."""
+    if workers is None or jac is True or callable(jac):
+        yield map
+    elif not single:
+        raise ValueError(
+            "options['workers'] is for finite differences of one problem; all difference points of a batch go into "
+            "one call of fun, so leave it out (the keyword workers sets the solver's threads)"
+        )
+    elif callable(workers):
+        yield workers
+    elif isinstance(workers, int) and (workers == -1 or workers >= 1):
+        with multiprocessing.Pool(None if workers == -1 else workers) as pool:
+            yield pool.map
+    else:
+        raise ValueError(f"options['workers'] must be a positive integer, -1 or a map-like callable; got {workers!r}")

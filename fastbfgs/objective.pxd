@@ -1,0 +1,25 @@
+# The C types of objective.py, which is compiled as it stands.
+
+cdef class Objective:
+    cdef readonly:
+        object fun
+        object jac
+        tuple args
+        tuple batch_args
+        bint single
+        bint fun_takes_rows
+        bint jac_takes_rows
+        Py_ssize_t evaluations
+    cdef:
+        object _rows
+        tuple _rows_args
+
+    cpdef evaluate(self, x, rows)
+    cpdef call(self, function, bint gives_rows, x, rows)
+
+cdef class Differences(Objective):
+    cdef readonly:
+        str scheme
+        object absolute
+        object relative
+        object workers

@@ -1,0 +1,91 @@
+"""Those who look on: the user's callback and the progress display, given copies and numbers, never the state."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from fastbfgs.solver import Solver
+
+
+class Callback:
+    """Call the user's callback in the form it was written for, after every `tell` that led to a step.
+
+    Parameters
+    ----------
+    callback : callable
+        ``callback(xk)``, or ``callback(*, intermediate_result)`` if that is the name of its only parameter.
+    report : callable
+        Makes the result to show: an object with `x` and more, of copies.
+    """
+
+    def __init__(self, callback: Callable[..., Any], report: Callable[[], Any]) -> None:
+        self.callback = callback
+        self.report = report
+        self.wants_result = _parameters(callback) == {"intermediate_result"}
+
+    def __call__(self, solver: Solver) -> bool:
+        """Return whether the callback raised StopIteration."""
+        if not solver.accepted:
+            return False
+        report = self.report()
+        try:
+            if self.wants_result:
+                self.callback(intermediate_result=report)
+            else:
+                self.callback(report.x)
+        except StopIteration:
+            return True
+        return False
+
+
+class Progress:
+    """Show how many members have finished, after every `tell`.
+
+    Parameters
+    ----------
+    progress : True, a tqdm class, or callable
+        True takes tqdm's own choice of display; another callable gets ``(finished, members, calls)``.
+
+    Raises
+    ------
+    ImportError
+        If `progress` is True and tqdm is not installed.
+    """
+
+    def __init__(self, progress: Any, members: int) -> None:
+        self.members = members
+        self.bar = None
+        self.show = progress
+        if progress is True:
+            try:
+                from tqdm.auto import tqdm as progress
+            except ImportError as error:
+                raise ImportError(
+                    "progress=True needs tqdm: install fastbfgs[progress], "
+                    "or pass a callable that takes (finished, members, calls)"
+                ) from error
+        if hasattr(progress, "update"):
+            self.bar = progress(total=members, unit="member")
+
+    def __call__(self, solver: Solver) -> bool:
+        finished = self.members - solver.live
+        if self.bar is None:
+            self.show(finished, self.members, solver.calls)
+        else:
+            self.bar.set_postfix(calls=solver.calls, refresh=False)
+            self.bar.update(finished - self.bar.n)
+        return False
+
+    def close(self) -> None:
+        """Leave the display as it stands."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _parameters(function: Callable[..., Any]) -> set[str]:
+    try:
+        return set(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # a builtin without a signature
+        return set()
