@@ -1,0 +1,301 @@
+"""The test problems themselves: derivatives, batching and minima."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from problems import FAMILIES, MGH, PROBLEMS, Problem, by_name, starts
+from scipy.optimize import minimize
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+EPS = float(np.finfo(np.float64).eps)
+
+each_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+
+
+def rng_of(problem: Problem) -> np.random.Generator:
+    return np.random.default_rng([problem.n, *problem.name.encode()])
+
+
+def value(problem: Problem, x: np.ndarray) -> float:
+    return float(problem.fun(x[None])[0][0])
+
+
+def complex_step(problem: Problem, x: np.ndarray, rows: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gradient from ``f`` alone, and the Hessian from ``g``, by complex steps.
+
+    The imaginary part of f(x + i h e_j) is h df/dx_j with a truncation error of relative size
+    h**2, which is nothing for this h; there is no subtraction, so no cancellation either.
+    """
+    h = 1e-100
+    gradient = np.empty(problem.n)
+    hessian = np.empty((problem.n, problem.n))
+    for first in range(0, problem.n, rows):
+        j = np.arange(first, min(first + rows, problem.n))
+        z = np.tile(x.astype(np.complex128), (j.size, 1))
+        z[np.arange(j.size), j] += 1j * h
+        f, g = problem.fun(z)
+        gradient[j] = f.imag / h
+        hessian[j] = g.imag / h
+    return gradient, hessian
+
+
+def assert_same_bits(a: np.ndarray, b: np.ndarray) -> None:
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(np.signbit(a) & ~np.isnan(a), np.signbit(b) & ~np.isnan(b))
+
+
+# ----------------------------------------------------------------------------------------------
+# The lists
+
+
+def test_lists():
+    assert len({p.fun for p in MGH}) == 35
+    assert PROBLEMS == MGH + FAMILIES
+    names = [p.name for p in PROBLEMS]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) for name in names)
+    numbers = [int(re.match(r"MGH (\d+)", p.source)[1]) for p in MGH]
+    assert sorted(set(numbers)) == list(range(1, 36))
+    assert numbers == sorted(numbers)
+    assert all(by_name(p.name) is p for p in PROBLEMS)
+
+
+@each_problem
+def test_standard_start(problem):
+    assert problem.x0.shape == (problem.n,)
+    assert problem.x0.dtype == np.float64
+    assert problem.minima and problem.source
+    with pytest.raises(ValueError, match="read-only"):
+        problem.x0[0] = 1.0
+    f, g = problem.fun(problem.x0[None])
+    assert np.isfinite(f).all() and np.isfinite(g).all()
+
+
+def test_starts_stay_within_the_spread():
+    problem = by_name("meyer")
+    x = starts(problem, 50, 0.1, np.random.default_rng(1))
+    assert x.shape == (50, 3)
+    assert np.all(np.abs(x - problem.x0) <= 0.1 * np.abs(problem.x0) * (1.0 + EPS))
+    np.testing.assert_array_equal(x, starts(problem, 50, 0.1, np.random.default_rng(1)))
+    zero = starts(by_name("watson_6"), 20, 0.5, np.random.default_rng(2))
+    assert 0.25 < np.abs(zero).max() <= 0.5
+
+
+# ----------------------------------------------------------------------------------------------
+# Values and derivatives
+
+# f(x0), known from the initial norms that the MINPACK test drivers print, or by hand: this
+# checks the data tables.
+VALUES_AT_START = {
+    "rosenbrock": 24.2,
+    "freudenstein_roth": 400.5,
+    "powell_badly_scaled": 1.0 + (np.exp(-1.0) - 1e-4) ** 2,
+    "brown_badly_scaled": 999998000003.0,
+    "beale": 14.203125,
+    "jennrich_sampson": 4171.30616,
+    "helical_valley": 2500.0,
+    "bard": 6.456136**2,
+    "gaussian": 3.888107e-6,
+    "meyer": 41153.46655**2,
+    "gulf": 12.11070,
+    "box_3d": 32.11158**2,
+    "powell_singular": 215.0,
+    "wood": 19192.0,
+    "kowalik_osborne": 0.07289151**2,
+    "brown_dennis": 2815.438379**2,
+    "osborne_1": 0.9375640**2,
+    "biggs_exp6": 0.779070,
+    "osborne_2": 1.446865**2,
+    "watson_6": 30.0,
+    "watson_9": 30.0,
+    "extended_rosenbrock_10": 121.0,
+    "extended_powell_12": 645.0,
+    "penalty_1_4": 885.062640,
+    "penalty_1_10": 148032.565,
+    "penalty_2_4": 2.34000880,
+    "penalty_2_10": 162.652777,
+    "variably_dimensioned_10": 2198551.16,
+    "trigonometric_10": 7.07576e-3,
+    "brown_almost_linear_10": 16.53022**2,
+    "chebyquad_8": 0.1965139**2,
+}
+
+
+@pytest.mark.parametrize("name", VALUES_AT_START)
+def test_value_at_start(name):
+    problem = by_name(name)
+    assert value(problem, problem.x0) == pytest.approx(VALUES_AT_START[name], rel=1e-6)
+
+
+@each_problem
+def test_gradient_is_that_of_f(problem):
+    # Rounding in g acts like changes of x by a few eps, relative to x and to constants of order
+    # one (of order n = 10 in the trigonometric function), so it is at most a few eps of
+    # |g_j| + sum_l |H_jl| max(1, |x_l|).  The largest ratio seen is 13, else 2.
+    for x in [problem.x0, *starts(problem, 2, 0.1, rng_of(problem))]:
+        g = problem.fun(x[None])[1][0]
+        reference, hessian = complex_step(problem, x)
+        assert np.isfinite(g).all()
+        bound = np.abs(reference) + np.abs(hessian) @ np.maximum(1.0, np.abs(x))
+        assert np.all(np.abs(g - reference) <= 16.0 * EPS * bound)
+        # The Hessian comes from g: where g is a gradient, it is symmetric.
+        scale = np.sqrt(np.outer(bound, bound))
+        assert np.all(np.abs(hessian - hessian.T) <= 16.0 * EPS * scale)
+
+
+@each_problem
+def test_single_precision_is_kept(problem):
+    x = np.vstack([problem.x0, starts(problem, 2, 0.1, rng_of(problem))]).astype(np.float32)
+    f, g = problem.fun(x)
+    assert f.dtype == g.dtype == np.float32
+    assert f.shape == (3,) and g.shape == x.shape
+    f64, g64 = problem.fun(x.astype(np.float64))
+    assert f64.dtype == g64.dtype == np.float64
+    # As above, but f also has the rounding errors of its terms, which may cancel.
+    eps = float(np.finfo(np.float32).eps)
+    size = np.maximum(1.0, np.abs(x))
+    bound = np.abs(f64) + (np.abs(g64) * size).sum(axis=1) + problem.n
+    assert np.all(np.abs(f - f64) <= 16.0 * eps * bound)
+
+
+# ----------------------------------------------------------------------------------------------
+# Batching
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@each_problem
+def test_rows_are_independent(problem, dtype):
+    rng = rng_of(problem)
+    x = starts(problem, 7, 0.5, rng)
+    x[5] = starts(problem, 1, 1e3, rng)[0]  # may overflow, which must not touch the other rows
+    x = x.astype(dtype)
+    f, g = problem.fun(x)
+    for i in range(7):
+        fi, gi = problem.fun(x[i : i + 1])
+        assert_same_bits(fi, f[i : i + 1])
+        assert_same_bits(gi, g[i : i + 1])
+    order = rng.permutation(7)
+    many = np.tile(order, 5)[:33]
+    for rows in (order, order[:2], many):
+        for layout in ("C", "F"):
+            fr, gr = problem.fun(np.asarray(x[rows], order=layout))
+            assert_same_bits(fr, f[rows])
+            assert_same_bits(gr, g[rows])
+
+
+@each_problem
+def test_input_is_left_alone_and_no_rows_are_fine(problem):
+    x = starts(problem, 3, 0.1, rng_of(problem))
+    before = x.copy()
+    f, g = problem.fun(x)
+    np.testing.assert_array_equal(x, before)
+    assert not np.shares_memory(g, x)
+    assert g.flags.c_contiguous and g.flags.writeable
+    f, g = problem.fun(x[:0])
+    assert f.shape == (0,) and g.shape == (0, problem.n)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@each_problem
+def test_far_points_are_quiet(problem, dtype):
+    rng = rng_of(problem)
+    signs = rng.choice([-1.0, 1.0], (4, problem.n))
+    x = signs * np.array([[1e3], [1e30], [np.inf], [np.nan]])
+    f, g = problem.fun(x.astype(dtype))  # warnings are errors here
+    assert f.shape == (4,) and g.shape == (4, problem.n)
+    assert np.isnan(f[3])
+
+
+def test_log_domain_ends_at_zero():
+    f, g = by_name("log_domain_5").fun(np.array([[0.1] * 4 + [-0.1], [0.1] * 4 + [0.0]]))
+    assert np.isnan(f[0])
+    assert f[1] == np.inf and g[1, -1] == -np.inf
+
+
+# ----------------------------------------------------------------------------------------------
+# Minima
+
+# Starts from which the minima are found that the standard start does not lead to.
+OTHER_STARTS = {
+    "freudenstein_roth": [[4.5, 3.5]],
+    # For these two, the second minimum is at infinity.
+    "bard": [[0.8406666666666667, -1e12, -1e12]],
+    "kowalik_osborne": [[1e12, -14.07588322, -45.25719095e12, -28.23149657e12]],
+    # For these two, the minimiser in the literature: solvers stop short of it.
+    "powell_badly_scaled": [[1.098e-5, 9.106]],
+    "meyer": [[0.00560963647, 6181.34635, 345.223635]],
+    "biggs_exp6": [[1.0, 9.0, 1.0, 5.0, 4.0, 3.0]],
+    "osborne_2": [[2.8, -1.5, 0.6, 0.5, 0.56, 0.36, 5.1, 2.4, -0.16, 5.6, 4.6]],
+    "trigonometric_10": [
+        [0.048, 0.049, 0.051, 0.052, 0.054, 0.056, 0.059, 0.186, 0.154, 0.125],
+        [0.054, 0.055, 0.057, 0.059, 0.062, 0.258, 0.068, 0.073, 0.078, 0.084],
+    ],
+    "brown_almost_linear_10": [[0.0] * 9 + [11.0]],
+    "chebyquad_10": [[0.07, 0.17, 0.29, 0.36, 0.47, 0.6, 0.63, 0.8, 0.84, 0.97]],
+    "three_hump_camel": [[0.1, 0.1], [-1.75, 0.87]],
+    "six_hump_camel": [[0.0, 0.7], [1.7, -0.8], [1.6, 0.57]],
+    "goldstein_price": [[0.0, -0.9], [-0.6, -0.4], [1.8, 0.2], [1.2, 0.8]],
+    "hartmann_3": [[0.11, 0.56, 0.85], [0.11, 0.86, 0.56], [0.37, 0.12, 0.27]],
+    "hartmann_6": [[0.2, 0.15, 0.48, 0.28, 0.31, 0.66], [0.4, 0.88, 0.85, 0.57, 0.14, 0.04]],
+    "chained_rosenbrock_5": [np.r_[-1.0, np.ones(4)]],
+    "chained_rosenbrock_10": [np.r_[-1.0, np.ones(9)]],
+    "chained_rosenbrock_100": [np.r_[-1.0, np.ones(99)]],
+    "broyden_tridiagonal_1000": [np.full(1000, -0.7)],
+    "extended_freudenstein_roth_4": [[4.5, 3.5, 4.5, 3.5], [4.5, 3.5, 11.0, -1.0]],
+    # From the standard start, a step of scipy's solvers goes where the function is NaN.
+    "log_domain_1": [np.full(1, 0.03)],
+    "log_domain_5": [np.full(5, 0.03)],
+    "log_domain_50": [np.full(50, 0.03)],
+    **{
+        f"styblinski_tang_{n}": [np.where(np.arange(n) < i, 2.7, -2.9) for i in range(n + 1)]
+        for n in (1, 10, 100)
+    },
+}
+
+
+def reach_minimum(problem: Problem, x: np.ndarray) -> float:
+    """Return the value where L-BFGS-B, then BFGS and Newton's method where that is cheap, end."""
+
+    def fun(x: np.ndarray) -> tuple[float, np.ndarray]:
+        f, g = problem.fun(x[None])
+        return float(f[0]), g[0]
+
+    bfgs = {"gtol": 1e-10}
+    lbfgs = {"maxcor": 20, "ftol": 0.0, "gtol": 1e-10, "maxiter": 10**5, "maxfun": 10**5}
+    f = value(problem, x)
+    with np.errstate(all="ignore"):
+        for method, options in (("L-BFGS-B", lbfgs), ("BFGS", bfgs)):
+            if method == "L-BFGS-B" or problem.n <= 50:
+                result = minimize(fun, x, jac=True, method=method, options=options)
+                if result.fun < f:
+                    f, x = float(result.fun), result.x
+        for _ in range(20 if problem.n <= 50 else 0):
+            g, hessian = complex_step(problem, x)
+            if not np.isfinite(hessian).all():
+                break
+            trial = x - np.linalg.lstsq(hessian, g, rcond=1e-15)[0]
+            f_trial = value(problem, trial)
+            if not f_trial < f:
+                break
+            f, x = f_trial, trial
+    return f
+
+
+@each_problem
+def test_minima(problem):
+    first = [problem.x0]
+    if len(problem.minima) > 1 and problem.n <= 20:
+        first += list(starts(problem, 3, 0.3, rng_of(problem)))
+    first += [np.asarray(x, dtype=np.float64) for x in OTHER_STARTS.get(problem.name, [])]
+    ends = np.array([reach_minimum(problem, x) for x in first])
+
+    lowest = min(problem.minima)
+    rounding = 1e-8 * abs(lowest) if lowest else 1e-15 * problem.n
+    assert ends.min() >= lowest - rounding
+    near_zero = 1e-11 * min(1.0, value(problem, problem.x0))
+    for minimum in problem.minima:
+        assert np.abs(ends - minimum).min() <= (1e-8 * abs(minimum) if minimum else near_zero)
