@@ -1,0 +1,522 @@
+"""The solvers that are compared, each behind one of two signatures, imported only when asked for.
+
+`SINGLES` solve one problem from a Python callable; `BATCHES` solve B of them, and every single one
+joins these as a loop.  Compilation happens while a run is prepared, never while it is timed.  All
+stop at max|g| <= gtol, or as near to it as their own test allows (said beside each).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.objectives import Array, Batch, value_in
+
+
+class Stop(NamedTuple):
+    """When to stop, and how much to remember.
+
+    Attributes
+    ----------
+    gtol : float
+        Stop at max|g| <= gtol.
+    maxiter : int
+        Iterations of a member.
+    history : int
+        Pairs of L-BFGS.
+    ftol : float
+        Relative decrease, where the solver has SciPy's test; elsewhere there is none.
+    evaluations : int or None
+        Where known, the evaluations a run takes: NLopt, which has no gradient test, then stops
+        there, and is not charged for a test of ours.
+    """
+
+    gtol: float = 1e-6
+    maxiter: int = 500
+    history: int = 10
+    ftol: float = 0.0
+    evaluations: int | None = None
+
+
+class Single(NamedTuple):
+    """One problem, ready: ``run()`` solves it, ``calls(count)`` only calls the objective."""
+
+    run: Callable[[], Array]
+    calls: Callable[[int], None]
+
+
+class Solved(NamedTuple):
+    """Minimisers (B, n), evaluations over all members, calls; None where not known."""
+
+    x: Array
+    evaluations: int | None = None
+    calls: int | None = None
+
+
+SinglePeer = Callable[[Callable[[Array], tuple[float, Array]], Array, Stop], Single]
+BatchPeer = Callable[[Batch, Stop], Callable[[], Solved]]
+
+
+def require(module: str) -> Any:
+    """Import ``module``, or skip the benchmark (asv's NotImplementedError)."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise NotImplementedError(f"{module} does not import: {error}") from error
+
+
+def scipy_options(stop: Stop) -> dict[str, Any]:
+    """Return the options of SciPy's L-BFGS-B, which are also this package's."""
+    return {
+        "maxcor": stop.history,
+        "gtol": stop.gtol,
+        "ftol": stop.ftol,
+        "maxiter": stop.maxiter,
+        "maxfun": 20 * stop.maxiter,
+    }
+
+
+def _calls(fun: Callable[..., Any], *args: Any) -> Callable[[int], None]:
+    def calls(count: int) -> None:
+        for _ in range(count):
+            fun(*args)
+
+    return calls
+
+
+# ---------------------------------------------------------------------------- one problem
+
+
+def fastbfgs_single(fun: Callable, x0: Array, stop: Stop) -> Single:
+    """This package, through its SciPy face."""
+    minimize = require("fastbfgs").minimize
+    options = scipy_options(stop)
+
+    def run() -> Array:
+        return minimize(fun, x0, jac=True, method="L-BFGS-B", options=options).x
+
+    return Single(run, _calls(fun, x0))
+
+
+def scipy_lbfgsb(fun: Callable, x0: Array, stop: Stop) -> Single:
+    """SciPy's L-BFGS-B."""
+    minimize = require("scipy.optimize").minimize
+    options = scipy_options(stop)
+
+    def run() -> Array:
+        return minimize(fun, x0, jac=True, method="L-BFGS-B", options=options).x
+
+    return Single(run, _calls(fun, x0))
+
+
+def pylbfgs(fun: Callable, x0: Array, stop: Stop) -> Single:
+    """liblbfgs through PyLBFGS; stops at ||g||_2 <= gtol max(1, ||x||_2) / sqrt(n)."""
+    lbfgs = require("lbfgs")
+
+    def native(x: Array, g: Array) -> float:
+        f, g[:] = fun(x)
+        return f
+
+    epsilon = stop.gtol / np.sqrt(x0.size)
+    keywords = {"m": stop.history, "epsilon": epsilon, "max_iterations": stop.maxiter}
+
+    def run() -> Array:
+        try:
+            return lbfgs.fmin_lbfgs(native, x0, **keywords)
+        except lbfgs.LBFGSError:  # it keeps its last point to itself
+            return np.full_like(x0, np.nan)
+
+    return Single(run, _calls(native, x0, np.empty_like(x0)))
+
+
+def nlopt_lbfgs(fun: Callable, x0: Array, stop: Stop) -> Single:
+    """NLopt's LD_LBFGS; our gradient test inside the callable, unless `Stop.evaluations` is set."""
+    nlopt = require("nlopt")
+    best: list[Any] = [np.inf, x0]
+
+    def plain(x: Array, grad: Array) -> float:
+        f, grad[:] = fun(x)
+        return f
+
+    def tested(x: Array, grad: Array) -> float:
+        f, g = fun(x)
+        grad[:] = g
+        small = abs(g).max() <= stop.gtol
+        if small or f < best[0]:  # a stopped or failed run returns no point
+            best[:] = f, x.copy()
+        if small:
+            raise nlopt.ForcedStop
+        return f
+
+    native = tested if stop.evaluations is None else plain
+
+    def run() -> Array:
+        best[:] = np.inf, x0
+        solver = nlopt.opt(nlopt.LD_LBFGS, x0.size)
+        solver.set_min_objective(native)
+        solver.set_vector_storage(stop.history)
+        solver.set_maxeval(stop.evaluations or 10 * stop.maxiter)
+        try:
+            return solver.optimize(x0)
+        except (nlopt.ForcedStop, nlopt.RoundoffLimited, nlopt.runtime_error):
+            return best[1]
+
+    return Single(run, _calls(native, x0, np.empty_like(x0)))
+
+
+def torch_lbfgs(fun: Callable, x0: Array, stop: Stop) -> Single:
+    """torch.optim.LBFGS with strong Wolfe; NumPy closure, arrays shared with torch."""
+    torch = require("torch")
+
+    def run() -> Array:
+        x = torch.from_numpy(x0.copy()).requires_grad_(True)
+        view = x.detach().numpy()
+        solver = torch.optim.LBFGS(
+            [x],
+            max_iter=stop.maxiter,
+            max_eval=20 * stop.maxiter,
+            tolerance_grad=stop.gtol,
+            tolerance_change=0.0,
+            history_size=stop.history,
+            line_search_fn="strong_wolfe",
+        )
+
+        def closure() -> Any:
+            f, g = fun(view)
+            x.grad = torch.from_numpy(g)
+            return torch.tensor(f)
+
+        solver.step(closure)
+        return view
+
+    return Single(run, _calls(fun, x0))
+
+
+def lbfgsb_python(fun: Callable, x0: Array, stop: Stop) -> Single:
+    """The pure-Python package lbfgsb."""
+    minimize = require("lbfgsb").minimize_lbfgsb
+    options = scipy_options(stop)
+
+    def run() -> Array:
+        return minimize(fun=fun, x0=x0, jac=True, **options).x
+
+    return Single(run, _calls(fun, x0))
+
+
+SINGLES: dict[str, SinglePeer] = {
+    "fastbfgs": fastbfgs_single,
+    "SciPy L-BFGS-B": scipy_lbfgsb,
+    "PyLBFGS": pylbfgs,
+    "NLopt LD_LBFGS": nlopt_lbfgs,
+    "torch LBFGS": torch_lbfgs,
+    "lbfgsb (Python)": lbfgsb_python,
+}
+
+
+# ---------------------------------------------------------------------------- many problems
+
+
+def loop(single: SinglePeer, batch: Batch, stop: Stop) -> Callable[[], Solved]:
+    """Solve the members one after the other."""
+    single(batch.member(0), batch.x0[0], stop)
+
+    def run() -> Solved:
+        x = np.empty_like(batch.x0)
+        for b, start in enumerate(batch.x0):
+            x[b] = single(batch.member(b), start, stop).run()
+        return Solved(x)
+
+    return run
+
+
+def fastbfgs_batch(batch: Batch, stop: Stop, workers: int | None = 1) -> Callable[[], Solved]:
+    """This package, all members at once, finished ones leaving."""
+    minimize = require("fastbfgs").minimize
+    options = scipy_options(stop)
+
+    def run() -> Solved:
+        result = minimize(
+            batch.fun,
+            batch.x0,
+            jac=True,
+            method="L-BFGS-B",
+            options=options,
+            batch_args=batch.data,
+            compact=True,
+            workers=workers,
+        )
+        return Solved(result.x, int(result.nfev.sum()), int(result.calls))
+
+    return run
+
+
+def fastbfgs_ask_tell(batch: Batch, stop: Stop, workers: int | None = 1) -> Callable[[], Solved]:
+    """This package, through its Solver."""
+    solver_class = require("fastbfgs").Solver
+
+    def run() -> Solved:
+        solver = solver_class(
+            batch.x0,
+            history=stop.history,
+            gtol=stop.gtol,
+            ftol=stop.ftol,
+            maxiter=stop.maxiter,
+            compact=True,
+            workers=workers,
+        )
+        calls = 0
+        while solver.running:
+            x = solver.ask()
+            rows = solver.rows
+            f, g = batch.fun(x, *(array[rows] for array in batch.data))
+            solver.tell(f, g)
+            calls += 1
+        result = solver.result()
+        return Solved(result.x, int(result.nfev.sum()), calls)
+
+    return run
+
+
+def scipy_stacked(batch: Batch, stop: Stop) -> Callable[[], Solved]:
+    """The folk trick: SciPy's L-BFGS-B once, over the sum of all objectives."""
+    minimize = require("scipy.optimize").minimize
+    shape = batch.x0.shape
+    options = scipy_options(stop._replace(maxiter=10 * stop.maxiter))
+
+    def total(x: Array) -> tuple[float, Array]:
+        f, g = batch.fun(x.reshape(shape), *batch.data)
+        return f.sum(), g.reshape(-1)
+
+    def run() -> Solved:
+        result = minimize(total, batch.x0.reshape(-1), jac=True, method="L-BFGS-B", options=options)
+        return Solved(result.x.reshape(shape), shape[0] * result.nfev, result.nfev)
+
+    return run
+
+
+def botorch_batched(batch: Batch, stop: Stop) -> Callable[[], Solved]:
+    """BoTorch's fmin_l_bfgs_b_batched: SciPy's compiled steps, one Python state per member."""
+    fmin = require("botorch.optim.batched_lbfgs_b").fmin_l_bfgs_b_batched
+
+    def fun(x: Array, batch_indices: list[int]) -> tuple[Array, Array]:
+        return batch.fun(x, *(array[batch_indices] for array in batch.data))
+
+    with_data = bool(batch.data)
+
+    def run() -> Solved:
+        x, _, _ = fmin(
+            fun if with_data else batch.fun,
+            batch.x0,
+            maxcor=stop.history,
+            factr=None,
+            ftol=stop.ftol,
+            pgtol=stop.gtol,
+            maxiter=stop.maxiter,
+            pass_batch_indices=with_data,
+        )
+        return Solved(np.asarray(x))
+
+    return run
+
+
+def _jax() -> Any:
+    jax = require("jax")
+    jax.config.update("jax_enable_x64", True)
+    return jax
+
+
+def _vmapped(
+    solve: Callable[..., tuple[Any, Any]], batch: Batch, lockstep: bool = False
+) -> Callable[[], Solved]:
+    """Compile ``solve(x0, *row) -> x, evaluations`` for all members.
+
+    ``lockstep``: one evaluation an iteration, so that the slowest member counts the calls.
+    """
+    jax = _jax()
+    arrays = [jax.numpy.asarray(array) for array in (batch.x0, *batch.data)]
+    compiled = jax.jit(jax.vmap(solve)).lower(*arrays).compile()
+
+    def run() -> Solved:
+        x, evaluations = jax.block_until_ready(compiled(*arrays))
+        counts = np.asarray(evaluations)
+        return Solved(np.asarray(x), int(counts.sum()), int(counts.max()) if lockstep else None)
+
+    return run
+
+
+def jaxopt_lbfgs(batch: Batch, stop: Stop) -> Callable[[], Solved]:
+    """JAXopt's LBFGS (zoom) under vmap and jit; stops at ||g||_2 <= gtol."""
+    jax, jaxopt = _jax(), require("jaxopt")
+    value = value_in(batch.name, jax.numpy)
+    solver = jaxopt.LBFGS(
+        jax.value_and_grad(value),
+        value_and_grad=True,
+        maxiter=stop.maxiter,
+        tol=stop.gtol,
+        history_size=stop.history,
+        maxls=30,
+        implicit_diff=False,
+    )
+
+    def solve(x0: Any, *row: Any) -> tuple[Any, Any]:
+        x, state = solver.run(x0, *row)
+        return x, state.num_fun_eval
+
+    return _vmapped(solve, batch)
+
+
+def optimistix_minimise(batch: Batch, stop: Stop, limited: bool) -> Callable[[], Solved]:
+    """Optimistix' BFGS or LBFGS under vmap and jit, its Cauchy test replaced by max|g| <= gtol."""
+    jax, optimistix = _jax(), require("optimistix")
+    value = value_in(batch.name, jax.numpy)
+    parent: Any = optimistix.LBFGS if limited else optimistix.BFGS
+
+    class GradientTest(parent):
+        def terminate(self, fn, y, args, options, state, tags):  # type: ignore[no-untyped-def]
+            small = jax.numpy.max(jax.numpy.abs(state.f_info.grad)) <= stop.gtol
+            return ~state.first_step & small, state.result
+
+    solver = GradientTest(
+        rtol=0.0, atol=0.0, **({"history_length": stop.history} if limited else {})
+    )
+
+    def solve(x0: Any, *row: Any) -> tuple[Any, Any]:
+        solution = optimistix.minimise(
+            lambda x, args: value(x, *args),
+            solver,
+            x0,
+            args=row,
+            max_steps=stop.maxiter,
+            throw=False,
+        )
+        return solution.value, solution.stats["num_steps"]
+
+    return _vmapped(solve, batch, lockstep=True)
+
+
+def optax_lbfgs(batch: Batch, stop: Stop) -> Callable[[], Solved]:
+    """Optax' lbfgs (zoom) in a while_loop under vmap and jit."""
+    jax, optax = _jax(), require("optax")
+    value = value_in(batch.name, jax.numpy)
+    search = optax.scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one")
+    solver = optax.lbfgs(memory_size=stop.history, linesearch=search)
+    tree = optax.tree
+
+    def solve(x0: Any, *row: Any) -> tuple[Any, Any]:
+        def at(x: Any) -> Any:
+            return value(x, *row)
+
+        evaluate = optax.value_and_grad_from_state(at)
+
+        def body(carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+            x, state, evaluations = carry
+            f, g = evaluate(x, state=state)
+            step, state = solver.update(g, state, x, value=f, grad=g, value_fn=at)
+            trials = tree.get(state, "info").num_linesearch_steps
+            return optax.apply_updates(x, step), state, evaluations + trials
+
+        def unfinished(carry: tuple[Any, Any, Any]) -> Any:
+            _, state, _ = carry
+            count = tree.get(state, "count", filtering=_is_lbfgs_count)
+            g = tree.get(state, "grad")
+            large = jax.numpy.max(jax.numpy.abs(g)) > stop.gtol
+            return (count == 0) | ((count < stop.maxiter) & large)
+
+        x, _, evaluations = jax.lax.while_loop(unfinished, body, (x0, solver.init(x0), 1))
+        return x, evaluations
+
+    return _vmapped(solve, batch)
+
+
+def _is_lbfgs_count(path: Any, value: Any) -> bool:
+    del value
+    return "ScaleByLBFGSState" in str(path[-1])
+
+
+def tfp_tensorflow(batch: Batch, stop: Stop) -> Callable[[], Solved]:
+    """TensorFlow Probability's lbfgs_minimize, compiled by XLA."""
+    tf, tfp = require("tensorflow"), require("tensorflow_probability")
+    require("tf_keras")
+    value = value_in(batch.name, require("tensorflow.experimental.numpy"))
+    data = [tf.constant(array) for array in batch.data]
+
+    def value_and_gradient(x: Any) -> Any:
+        return tfp.math.value_and_gradient(lambda point: value(point, *data), x)
+
+    @tf.function(jit_compile=True)
+    def solve(x0: Any) -> Any:
+        return tfp.optimizer.lbfgs_minimize(
+            value_and_gradient,
+            initial_position=x0,
+            num_correction_pairs=stop.history,
+            tolerance=stop.gtol,
+            x_tolerance=0.0,
+            f_relative_tolerance=0.0,
+            max_iterations=stop.maxiter,
+        )
+
+    start = tf.constant(batch.x0)
+    solve(start)
+
+    def run() -> Solved:
+        result = solve(start)
+        calls = int(result.num_objective_evaluations)
+        return Solved(result.position.numpy(), calls * len(batch.x0), calls)
+
+    return run
+
+
+def tfp_jax(batch: Batch, stop: Stop) -> Callable[[], Solved]:
+    """TensorFlow Probability's lbfgs_minimize on JAX, where the two versions agree."""
+    jax = _jax()
+    try:
+        tfp = require("tensorflow_probability.substrates.jax")
+    except (AttributeError, RuntimeError) as error:
+        raise NotImplementedError(f"TFP on this JAX: {error}") from error
+    value = value_in(batch.name, jax.numpy)
+
+    def solve(x0: Any, *rows: Any) -> Any:
+        def value_and_gradient(x: Any) -> Any:
+            f, pull = jax.vjp(lambda point: value(point, *rows), x)
+            return f, pull(jax.numpy.ones_like(f))[0]
+
+        return tfp.optimizer.lbfgs_minimize(
+            value_and_gradient,
+            initial_position=x0,
+            num_correction_pairs=stop.history,
+            tolerance=stop.gtol,
+            x_tolerance=0.0,
+            f_relative_tolerance=0.0,
+            max_iterations=stop.maxiter,
+        )
+
+    arrays = [jax.numpy.asarray(array) for array in (batch.x0, *batch.data)]
+    compiled = jax.jit(solve).lower(*arrays).compile()
+
+    def run() -> Solved:
+        result = jax.block_until_ready(compiled(*arrays))
+        calls = int(result.num_objective_evaluations)
+        return Solved(np.asarray(result.position), calls * len(batch.x0), calls)
+
+    return run
+
+
+FASTBFGS = "fastbfgs, 1 thread"
+
+BATCHES: dict[str, BatchPeer] = {
+    FASTBFGS: fastbfgs_batch,
+    "fastbfgs, all threads": partial(fastbfgs_batch, workers=None),
+    "fastbfgs ask/tell": fastbfgs_ask_tell,
+    "SciPy stacked": scipy_stacked,
+    "BoTorch": botorch_batched,
+    "JAXopt LBFGS": jaxopt_lbfgs,
+    "Optimistix BFGS": partial(optimistix_minimise, limited=False),
+    "Optimistix LBFGS": partial(optimistix_minimise, limited=True),
+    "Optax lbfgs": optax_lbfgs,
+    "TFP TF XLA": tfp_tensorflow,
+    "TFP JAX": tfp_jax,
+} | {f"{name} loop": partial(loop, single) for name, single in SINGLES.items()}
