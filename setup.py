@@ -1,4 +1,5 @@
 """The compiled modules and their flags; everything else stands in pyproject.toml."""
+
 import os
 import sys
 
@@ -15,29 +16,29 @@ if sys.platform == "win32":
 else:
     FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
-# The .py among them are plain Python with the C types of their .pxd: one evaluation of one problem goes through
-# them all, in 0.3 instead of 1.0 us.
-MODULES = ["kernels/advance.pyx", "kernels/probe.pyx", "cpu.pyx", "solver.py", "objective.py", "driver.py"]
+KERNELS = ["kernels/advance.pyx", "kernels/probe.pyx", "cpu.pyx"]
 
-setup(
-    ext_modules=cythonize(
-        [
-            Extension(
-                "fastbfgs." + path.rpartition(".")[0].replace("/", "."),
-                [f"fastbfgs/{path}"],
-                include_dirs=[numpy.get_include()],
-                define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
-                + [("FASTBFGS_DEBUG", "1")] * DEBUG,
-                extra_compile_args=FLAGS,
-            )
-            for path in MODULES
-        ],
-        compiler_directives={
-            "language_level": 3,
-            "cdivision": True,
-            "annotation_typing": False,
-            "embedsignature": True,
-        },
+# Plain Python with the C types of the .pxd beside it: one evaluation of one problem goes through all three.
+PYTHON = ["solver.py", "objective.py", "driver.py"]
+
+
+def compiled(paths: list[str], **directives: bool) -> list[Extension]:
+    """Return the extensions of these files."""
+    extensions = [
+        Extension(
+            "fastbfgs." + path.rpartition(".")[0].replace("/", "."),
+            [f"fastbfgs/{path}"],
+            include_dirs=[numpy.get_include()],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")] + [("FASTBFGS_DEBUG", "1")] * DEBUG,
+            extra_compile_args=FLAGS,
+        )
+        for path in paths
+    ]
+    return cythonize(
+        extensions,
+        compiler_directives={"language_level": 3, "annotation_typing": False, "embedsignature": True, **directives},
         annotate="FASTBFGS_ANNOTATE" in os.environ,
-    ),
-)
+    )
+
+
+setup(ext_modules=compiled(KERNELS, cdivision=True) + compiled(PYTHON))

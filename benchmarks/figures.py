@@ -248,10 +248,7 @@ def contest(batch: Batch, names: list[str], count: int) -> dict[str, tuple[list[
     """Time the whole runs in turn; return each peer's seconds by round and what it reached."""
     contests = dict(prepared(lambda name: Contest(name, batch), names))
     figures = in_turn({name: each.seconds for name, each in contests.items()}, count)
-    return {
-        name: (figures[name], each.outcome(median(figures[name])))
-        for name, each in contests.items()
-    }
+    return {name: (figures[name], each.outcome(median(figures[name]))) for name, each in contests.items()}
 
 
 def elsewhere(python: str, name: str, B: int, count: int) -> tuple[list[float], Run] | None:

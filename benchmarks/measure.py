@@ -164,9 +164,7 @@ def single_overhead(
     return Overhead(measure, count, recorder.points)
 
 
-def batch_overhead(
-    peer: BatchPeer, batch: Batch, stop: Stop, replay: bool = False, budget: float = 0.0
-) -> Overhead:
+def batch_overhead(peer: BatchPeer, batch: Batch, stop: Stop, replay: bool = False, budget: float = 0.0) -> Overhead:
     """Prepare: (whole run - the same calls of the objective) / member evaluations, for a batch.
 
     With ``replay`` as in `single_overhead`.

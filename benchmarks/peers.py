@@ -329,9 +329,7 @@ def _jax() -> Any:
     return jax
 
 
-def _vmapped(
-    solve: Callable[..., tuple[Any, Any]], batch: Batch, lockstep: bool = False
-) -> Callable[[], Solved]:
+def _vmapped(solve: Callable[..., tuple[Any, Any]], batch: Batch, lockstep: bool = False) -> Callable[[], Solved]:
     """Compile ``solve(x0, *row) -> x, evaluations`` for all members.
 
     ``lockstep``: one evaluation an iteration, so that the slowest member counts the calls.
@@ -380,9 +378,7 @@ def optimistix_minimise(batch: Batch, stop: Stop, limited: bool) -> Callable[[],
             small = jax.numpy.max(jax.numpy.abs(state.f_info.grad)) <= stop.gtol
             return ~state.first_step & small, state.result
 
-    solver = GradientTest(
-        rtol=0.0, atol=0.0, **({"history_length": stop.history} if limited else {})
-    )
+    solver = GradientTest(rtol=0.0, atol=0.0, **({"history_length": stop.history} if limited else {}))
 
     def solve(x0: Any, *row: Any) -> tuple[Any, Any]:
         solution = optimistix.minimise(

@@ -1,7 +1,7 @@
 """Minimise ten thousand smooth functions in one call, with SciPy's interface."""
 
 try:
-    from fastbfgs.kernels import advance as _advance  # noqa: F401
+    import fastbfgs.kernels.advance  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "fastbfgs.kernels.advance":
         raise

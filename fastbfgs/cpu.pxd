@@ -20,14 +20,16 @@ cdef class CPU:
         int workers
 
         Member *_member(self, Py_ssize_t b) noexcept nogil
+        void _fetch(self, Py_ssize_t b) noexcept nogil
         void _point(self, Py_ssize_t b, char *x, Py_ssize_t k) noexcept nogil
         void _advance(
             self, Py_ssize_t b, double f, const char *g, Py_ssize_t k, Py_ssize_t *accepted, Py_ssize_t *finished
         ) noexcept nogil
         bint _native(self, array, int typenum, int ndim, Py_ssize_t length) noexcept
-        _split(self, task, arrays, Py_ssize_t count, double passes)
+        _split(self, task, arrays, Py_ssize_t count, double ns)
 
     cpdef points(self, cnp.ndarray rows)
     cpdef bint tell(self, cnp.ndarray rows, f, g) except -1
     cpdef point_one(self)
+    cpdef bint runs(self, Py_ssize_t b)
     cpdef bint tell_one(self, f, g) except -1

@@ -2,24 +2,36 @@
 import numpy as np
 
 cimport numpy as cnp
+from libc.math cimport NAN
 from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
-from fastbfgs.kernels.advance cimport advance, point
+from fastbfgs.kernels.advance cimport RUNNING, advance, point
 from fastbfgs.kernels.state cimport Member
 
 from fastbfgs import threads
-from fastbfgs.kernels.advance import RECORD, Status
+from fastbfgs.kernels.advance import RECORD
 
 cnp.import_array()
 
 cdef object np_float64 = np.float64
 
+cdef enum:
+    CACHE_LINE = 64
+    FETCH_AT_MOST = 4096    # bytes; longer vectors are read in order, which the hardware foresees
+
 cdef extern from *:
     """
     /* A chunk of less work than this is not worth handing to a thread: an executor takes 20 to 50 us for it. */
     #define CHUNK_NS 50e3
+    #if defined(__GNUC__)
+        #define FASTBFGS_PREFETCH(address) __builtin_prefetch(address)
+    #else
+        #define FASTBFGS_PREFETCH(address) ((void)(address))
+    #endif
     """
     double CHUNK_NS
+    void prefetch "FASTBFGS_PREFETCH" (const void *) noexcept nogil
 
 
 cdef class CPU:
@@ -40,6 +52,7 @@ cdef class CPU:
     """
 
     def __init__(self, x0, options, h0, int workers):
+        cdef Py_ssize_t b
         rules = &self.rules
         self.B, rules.n = x0.shape
         rules.m = options.history
@@ -65,11 +78,11 @@ cdef class CPU:
         self.h0_data = NULL if h0 is None else cnp.PyArray_BYTES(h0)
         self.h0_size = 0 if h0 is None or h0.ndim == 1 else rules.n * x0.dtype.itemsize
 
+        for b in range(self.B):
+            self._member(b).f = NAN
+            self._member(b).status = RUNNING
         self.vectors[:, :rules.n] = x0
         self.vectors[:, rules.n:2 * rules.n] = np.nan
-        members = self._members()
-        members["f"] = np.nan
-        members["status"] = Status.RUNNING
 
     def _members(self):
         """The records' fixed part as a structured array, a view."""
@@ -82,7 +95,7 @@ cdef class CPU:
         """Return the points that `rows` (k,) ask about, or rest at: (k, n), the caller's to keep."""
         cdef Py_ssize_t count = cnp.PyArray_SIZE(rows)
         x = np.empty((count, self.rules.n), self.vectors.dtype)
-        self._split(self._points_chunk, (rows, x), count, 2.0)
+        self._split(self._points_chunk, (rows, x), count, 10.0 + self.rules.n)
         return x
 
     def _points_chunk(self, cnp.ndarray rows, cnp.ndarray x, Py_ssize_t first, Py_ssize_t last):
@@ -108,7 +121,7 @@ cdef class CPU:
         if not (self._native(g, self.typenum, 2, count) and cnp.PyArray_DIM(g, 1) == self.rules.n
                 and self._native(f, cnp.NPY_DOUBLE, 1, count)):
             return False
-        results = self._split(self._tell_chunk, (rows, f, g), count, 2.0 * self.rules.m + 8.0)
+        results = self._split(self._tell_chunk, (rows, f, g), count, 100.0 + (6.0 + 0.7 * self.rules.m) * self.rules.n)
         self.accepted = sum([accepted for accepted, _ in results])
         self.finished = sum([finished for _, finished in results])
         return True
@@ -123,8 +136,21 @@ cdef class CPU:
             Py_ssize_t k, accepted = 0, finished = 0
         with nogil:
             for k in range(first, last):
+                if k + 1 < last:
+                    self._fetch(row[k + 1])
                 self._advance(row[k], value[k], gradient, k, &accepted, &finished)
         return accepted, finished
+
+    cdef void _fetch(self, Py_ssize_t b) noexcept nogil:
+        """Ask the caches for member b's memory: 550 to 400 ns an evaluation at B = 10,000, n = 10, m = 10."""
+        cdef:
+            char *record = self.record + b * self.record_size
+            char *v = self.vector + b * self.vector_size
+            Py_ssize_t i
+        for i in range(self.record_size // CACHE_LINE + 1):
+            prefetch(record + i * CACHE_LINE)
+        for i in range(min(self.vector_size, FETCH_AT_MOST) // CACHE_LINE + 1):
+            prefetch(v + i * CACHE_LINE)
 
     cdef void _advance(
         self, Py_ssize_t b, double f, const char *g, Py_ssize_t k, Py_ssize_t *accepted, Py_ssize_t *finished
@@ -149,7 +175,7 @@ cdef class CPU:
     cpdef point_one(self):
         """Return the point that the only member asks about: (n,), the caller's to keep."""
         cdef cnp.npy_intp n = self.rules.n
-        x = cnp.PyArray_EMPTY(1, &n, self.typenum, 0)
+        x = cnp.PyArray_SimpleNew(1, &n, self.typenum)
         self._point(0, cnp.PyArray_BYTES(x), 0)
         return x
 
@@ -169,14 +195,16 @@ cdef class CPU:
             and cnp.PyArray_ISCARRAY_RO(array)
         )
 
-    cdef _split(self, task, arrays, Py_ssize_t count, double passes):
-        """Run ``task(*arrays, first, last)`` over range(count): in threads, if `passes` over n coordinates pay."""
-        cdef:
-            double work = count * (100.0 + 0.3 * passes * self.rules.n)
-            Py_ssize_t parts = min(self.workers, count, <Py_ssize_t>(work / CHUNK_NS))
+    cdef _split(self, task, arrays, Py_ssize_t count, double ns):
+        """Run ``task(*arrays, first, last)`` over range(count), in threads if that pays at `ns` for each."""
+        cdef Py_ssize_t parts = min(self.workers, count, <Py_ssize_t>(count * ns / CHUNK_NS))
         if parts <= 1:
             return [task(*arrays, 0, count)]
         return threads.run(lambda first, last: task(*arrays, first, last), count, parts)
+
+    cpdef bint runs(self, Py_ssize_t b):
+        """Return whether member b has not finished."""
+        return self._member(b).status < 0
 
     def running(self, rows):
         """Return those of `rows` that have not finished."""
@@ -223,10 +251,14 @@ cdef class CPU:
         """Return copies of member b's s and y, (count, n) each, oldest first."""
         cdef:
             Member *member = self._member(b)
-            Py_ssize_t oldest = member.head - member.count
-        ring = self.vectors[b, 4 * self.rules.n:].reshape(self.rules.m, 2, self.rules.n)
-        if oldest >= 0:
-            pairs = ring[oldest:member.head].copy()
-        else:
-            pairs = np.concatenate((ring[oldest:], ring[:member.head]))
-        return pairs[:, 0], pairs[:, 1]
+            cnp.npy_intp[2] shape = [member.count, self.rules.n]
+            Py_ssize_t size = self.rules.n * cnp.PyArray_ITEMSIZE(self.vectors), k
+            const char *ring = self.vector + b * self.vector_size + 4 * size
+            const char *slot
+        s = cnp.PyArray_SimpleNew(2, shape, self.typenum)
+        y = cnp.PyArray_SimpleNew(2, shape, self.typenum)
+        for k in range(member.count):
+            slot = ring + 2 * size * ((member.head - member.count + k + self.rules.m) % self.rules.m)
+            memcpy(cnp.PyArray_BYTES(s) + k * size, slot, size)
+            memcpy(cnp.PyArray_BYTES(y) + k * size, slot + size, size)
+        return s, y

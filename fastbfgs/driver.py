@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from fastbfgs.objective import Objective
@@ -38,7 +39,8 @@ def run(
                 if watch(solver):
                     solver.stop()
     except BaseException as error:
-        error.partial_result = report()  # type: ignore[attr-defined]
-        error.add_note("fastbfgs: the best points so far are in this exception's attribute partial_result.")
+        with suppress(AttributeError, TypeError):  # an exception class may refuse both
+            error.partial_result = report()  # type: ignore[attr-defined]
+            error.add_note("fastbfgs: the best points so far are in this exception's attribute partial_result.")
         raise
     return report()

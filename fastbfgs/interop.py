@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+_NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
+
 # Arrays whose own kind the caller expects back; NumPy could convert them, but not silently.
 _FOREIGN = {"cupy": "CuPy", "torch": "PyTorch", "jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow"}
 
 
-def start(x0: Any) -> np.ndarray:
-    """Return `x0` as a C-contiguous float32 or float64 array of at least one axis, copied.
+def start(x0: Any, name: str = "x0") -> np.ndarray:
+    """Return `x0`, called `name`, as a C-contiguous float32 or float64 array (..., n); itself, if it is one.
 
     Float32 stays float32; every other real number, boolean or integer becomes float64; a scalar is one coordinate.
 
@@ -22,29 +24,54 @@ def start(x0: Any) -> np.ndarray:
     ValueError
         If its members have no coordinates, or it is ragged.
     """
-    library = _FOREIGN.get(type(x0).__module__.partition(".")[0])
-    if library is not None:
-        raise TypeError(
-            f"x0 must be something NumPy reads; got a {library} array, which this release does not compute with. "
-            "Convert it (for instance numpy.asarray(x0)), and let fun take and return NumPy arrays."
-        )
+    if type(x0) is np.ndarray and x0.dtype in _NATIVE and x0.ndim and x0.shape[-1] and x0.flags.c_contiguous:
+        return x0
+    for kind in type(x0).__mro__:
+        library = _FOREIGN.get(kind.__module__.partition(".")[0])
+        if library is not None:
+            raise TypeError(
+                f"{name} must be something NumPy reads; got a {library} array, which this release does not compute "
+                f"with. Convert it (for instance numpy.asarray({name})), and let fun take and return NumPy arrays."
+            )
     try:
         array = np.asarray(x0)
     except ValueError as error:
         raise ValueError(
-            f"x0 must be a regular array of shape (n,) or (..., n); NumPy cannot make one of it: {error}. "
+            f"{name} must be a regular array of shape (n,) or (..., n); NumPy cannot make one of it: {error}. "
             "Members of different length cannot share a batch: pad them, or solve them one by one."
         ) from None
     if array.dtype.kind not in "biuf":
         what = "complex" if array.dtype.kind == "c" else "not numeric"
         raise TypeError(
-            f"x0 must hold real numbers; got dtype {array.dtype}, which is {what}."
+            f"{name} must hold real numbers; got dtype {array.dtype}, which is {what}."
             + (" Minimise over real and imaginary parts side by side." if what == "complex" else "")
         )
     array = np.atleast_1d(array)
     if array.shape[-1] == 0:
-        raise ValueError(f"x0 must have at least one coordinate; got shape {array.shape}")
-    return np.array(array, dtype=np.float32 if array.dtype == np.float32 else np.float64, order="C")
+        raise ValueError(f"{name} must have at least one coordinate; got shape {array.shape}")
+    return np.ascontiguousarray(array, dtype=np.float32 if array.dtype == np.float32 else np.float64)
+
+
+def diagonal(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str = "h0") -> np.ndarray:
+    """Return `h0`, called `name`, the diagonal of a positive definite matrix: a new array (n,) or (B, n) of `dtype`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not real and positive, or neither one diagonal nor one for each member of a batch of `shape`.
+    """
+    given = start(h0, name)
+    if given.shape not in {(n,), (*shape, n)}:
+        raise ValueError(
+            f"{name} must have shape ({n},), one diagonal for all members"
+            + (f", or {(*shape, n)}, one for each" if shape else "")
+            + f"; got {given.shape}"
+        )
+    if not (np.isfinite(given) & (given > 0)).all():
+        raise ValueError(
+            f"{name} must be positive and finite everywhere: it is the diagonal of a positive definite matrix"
+        )
+    return np.array(given if given.ndim == 1 else given.reshape(-1, n), dtype=dtype, order="C")
 
 
 def values(f: Any, count: int, source: str, dtype: type = np.float64) -> np.ndarray:
@@ -59,14 +86,14 @@ def values(f: Any, count: int, source: str, dtype: type = np.float64) -> np.ndar
     if f.shape != (count,):
         hint = ""
         if f.ndim == 0 or f.shape == (1,):
-            hint = " Is it written for one point, or does it sum over the rows? For a batch, sum over the last axis only."
+            hint = " Is it written for one point, or does it sum over all rows? Sum over the last axis only."
         elif f.size == count:
             hint = f" Return it without the extra axes: f.reshape({count})."
         raise ValueError(
             f"{source} must return one value for each of the {count} rows it was given, f of shape ({count},); "
             f"got {f.shape}.{hint}"
         )
-    return np.ascontiguousarray(f, dtype=dtype)
+    return np.require(f, dtype, ["C", "A"])
 
 
 def gradients(g: Any, count: int, n: int, dtype: np.dtype, source: str) -> np.ndarray:
@@ -88,7 +115,7 @@ def gradients(g: Any, count: int, n: int, dtype: np.dtype, source: str) -> np.nd
             f"{source} must return one gradient for each of the {count} rows it was given, g of shape ({count}, {n}); "
             f"got {g.shape}.{hint}"
         )
-    return np.ascontiguousarray(g, dtype=dtype)
+    return np.require(g, dtype, ["C", "A"])
 
 
 def value(f: Any, source: str, dtype: type = np.float64) -> Any:
@@ -119,7 +146,7 @@ def gradient(g: Any, n: int, dtype: np.dtype, source: str) -> np.ndarray:
     g = np.atleast_1d(_numbers(g, "g", source))
     if g.shape != (n,):
         raise ValueError(f"{source} must return a gradient of shape ({n},) at one point; got {g.shape}.")
-    return np.ascontiguousarray(g, dtype=dtype)
+    return np.require(g, dtype, ["C", "A"])
 
 
 def pair(returned: Any, source: str) -> tuple[Any, Any]:
@@ -139,12 +166,17 @@ def pair(returned: Any, source: str) -> tuple[Any, Any]:
     )
 
 
-def _numbers(array: Any, letter: str, source: str, dtype: type = np.float64) -> np.ndarray:
-    """Return `array` as a NumPy array of numbers: real ones, unless `dtype` is complex."""
+def _numbers(given: Any, letter: str, source: str, dtype: type = np.float64) -> np.ndarray:
+    """Return `given` as a NumPy array of numbers: real ones, unless `dtype` is complex."""
     try:
-        array = np.asarray(array)
+        numbers: np.ndarray = np.asarray(given)
     except ValueError as error:
-        raise ValueError(f"{source} must return {letter} as a regular array; NumPy cannot make one: {error}") from None
-    if array.dtype.kind not in ("biufc" if dtype is np.complex128 else "biuf"):
-        raise TypeError(f"{source} must return real numbers as {letter}; got dtype {array.dtype}.")
-    return array
+        hint = ""
+        if letter == "f" and isinstance(given, (tuple, list)) and len(given) == 2:
+            hint = " If it returns the pair (f, g), pass jac=True."
+        raise ValueError(
+            f"{source} must return {letter} as a regular array; NumPy cannot make one: {error}.{hint}"
+        ) from None
+    if numbers.dtype.kind not in ("biufc" if dtype is np.complex128 else "biuf"):
+        raise TypeError(f"{source} must return real numbers as {letter}; got dtype {numbers.dtype}.")
+    return numbers

@@ -5,20 +5,22 @@ How it differs from SciPy's L-BFGS-B, and why, stands in README.
 
 from __future__ import annotations
 
-import multiprocessing
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from fastbfgs import driver, interop
+from fastbfgs.inverse import inverse_hessian
 from fastbfgs.objective import SCHEMES, Differences, Objective
 from fastbfgs.observers import Callback, Progress
 from fastbfgs.options import Options
-from fastbfgs.result import Result, Status, cure, sentence
+from fastbfgs.result import Result, Status, cure, members_at, sentence
 from fastbfgs.solver import Solver
 
 _METHODS = {"l-bfgs": "L-BFGS", "l-bfgs-b": "L-BFGS", "bfgs": "BFGS"}
@@ -111,7 +113,7 @@ def minimize(
     options : dict, optional
         SciPy's: maxcor (10), ftol (2.22e-9), gtol (1e-5), eps (1e-8), maxfun (15000), maxiter (15000), maxls (20),
         finite_diff_rel_step, workers (a number or a map-like callable, for finite differences of one problem).
-        Besides: xtol (0: stop when no coordinate moves by more), c1 (1e-3), c2 (0.95), and hess_inv0, a positive
+        Besides: xtol (0: stop when no coordinate moves by more), c1 (1e-3), c2 (0.97), and hess_inv0, a positive
         diagonal ``(n,)`` or ``(..., n)`` of the initial inverse Hessian.
     batch_args : tuple of array_like (..., *)
         Arrays with the leading axes of the batch; fun gets the rows of the members it is asked about, one leading axis.
@@ -128,8 +130,8 @@ def minimize(
     Returns
     -------
     scipy.optimize.OptimizeResult or BatchResult
-        For one problem SciPy's own type, with x, fun, jac, nit, nfev, njev, status, success, message and hess_inv. For a
-        batch the same fields as arrays, see `BatchResult`.
+        For one problem SciPy's own type, with x, fun, jac, nit, nfev, njev, status, success, message and hess_inv.
+        For a batch the same fields but hess_inv as arrays, see `BatchResult`.
 
     Raises
     ------
@@ -199,10 +201,12 @@ def minimize(
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None; got {type(callback).__name__}")
-    if progress not in (None, False, True) and not callable(progress):
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
         raise TypeError(f"progress must be True, a callable or None; got {type(progress).__name__}")
     if not isinstance(args, tuple):
         args = (args,)
+    if isinstance(batch_args, list):
+        raise TypeError("batch_args must be a tuple of arrays, or one array; got a list, which could be either")
     if not isinstance(batch_args, tuple):
         batch_args = (batch_args,)
 
@@ -210,26 +214,28 @@ def minimize(
     single, n = start.ndim == 1, start.shape[-1]
     arrays = _batch_arrays(batch_args, start.shape[:-1])
     kernel, face = _split_options(options, tol, name)
-    with _mapping(face.pop("workers", None), single, jac) as mapping:
+    h0 = face.get("hess_inv0")
+    if h0 is not None:
+        h0 = interop.diagonal(h0, start.shape[:-1], n, start.dtype, "hess_inv0")
+        h0 = h0 if h0.ndim == 1 else h0.reshape(start.shape)
+    with _mapping(face.get("workers"), single, jac) if "workers" in face else nullcontext() as mapping:
         objective: Objective
         if jac is True or callable(jac):
             objective = Objective(fun, jac, args, arrays, single)
         else:
-            scheme, absolute = _scheme(jac, face.get("eps", 1e-8))
+            scheme, absolute = _scheme(jac, _step("eps", face.get("eps", 1e-8), n))
             objective = Differences(
                 fun, args, arrays, single, n=n, scheme=scheme, absolute=absolute,
-                relative=face.get("finite_diff_rel_step"), workers=mapping,
+                relative=_step("finite_diff_rel_step", face.get("finite_diff_rel_step"), n), workers=mapping,
             )  # fmt: skip
             # SciPy's maxfun counts the values behind a difference gradient too.
             kernel = replace(kernel, maxfun=max(1, kernel.maxfun // objective.evaluations))
         if compact is None:
             compact = bool(batch_args) or objective.fun_takes_rows or objective.jac_takes_rows
-        solver = Solver(
-            start, kernel, h0=face.get("hess_inv0"), compact=compact, workers=workers
-        )
+        solver = Solver(start, kernel, h0=h0, compact=compact, workers=workers)
 
         def report() -> Any:
-            return _scipy_result(solver, objective.evaluations)
+            return _scipy_result(solver, objective.evaluations, h0)
 
         watchers: list[Callable[[Solver], bool]] = []
         bar = Progress(progress, len(solver)) if progress else None
@@ -281,11 +287,9 @@ def lbfgs(
     # SciPy wraps a fun with jac=True so that each call compares x with the last one; the wrapped function serves us
     # better as it was.
     if type(fun).__name__ == "MemoizeJac" and getattr(jac, "__self__", None) is fun:
-        fun, jac = fun.fun, True  # type: ignore[attr-defined]
+        fun, jac = fun.fun, True
     tol = options.pop("tol", None)
-    return minimize(
-        fun, x0, args, "L-BFGS", jac, hess, hessp, bounds, constraints, tol, callback, options
-    )
+    return minimize(fun, x0, args, "L-BFGS", jac, hess, hessp, bounds, constraints, tol, callback, options)
 
 
 @dataclass(frozen=True, repr=False)
@@ -339,14 +343,15 @@ class BatchResult:
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, str):
-            return getattr(self, index)
-        parts = {
-            field.name: getattr(self, field.name)[index] for field in fields(self) if field.name != "calls"
-        }
+            if index in ("message", "failed") or any(index == field.name for field in fields(self)):
+                return getattr(self, index)
+            raise KeyError(index)
+        arrays = (field.name for field in fields(self) if field.name != "calls")
+        parts = {name: members_at(getattr(self, name), self.status.shape, index) for name in arrays}
         if np.ndim(parts["status"]):
             return BatchResult(**parts, calls=self.calls)
         reason = parts.pop("reason")
-        return _optimize_result(
+        return _scipy().OptimizeResult(
             message=_message(reason),
             **{k: v if isinstance(v, np.ndarray) else v.item() for k, v in parts.items()},
         )
@@ -382,24 +387,24 @@ def _numbers(status: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _optimize_result(**parts: Any) -> Any:
-    from scipy.optimize import OptimizeResult
+@cache
+def _scipy() -> Any:
+    """Return scipy.optimize, imported when first needed: it takes longer to import than NumPy."""
+    import scipy.optimize
 
-    return OptimizeResult(**parts)
+    return scipy.optimize
 
 
-def _scipy_result(solver: Solver, evaluations: int) -> Any:
+def _scipy_result(solver: Solver, evaluations: int, h0: np.ndarray | None) -> Any:
     """Return where the solver stands in SciPy's words."""
     result = solver.result()
     if solver.shape:
         return _batch_result(result, evaluations)
-    from scipy.optimize import LbfgsInvHessProduct
-
-    return _optimize_result(
+    return _scipy().OptimizeResult(
         x=result.x, fun=result.f, jac=result.g,
         nit=result.nit, nfev=result.nfev * evaluations, njev=result.nfev,
         status=_SCIPY_NUMBER.get(result.status, 0), success=result.converged, message=_message(result.status),
-        hess_inv=LbfgsInvHessProduct(*solver.pairs()),
+        hess_inv=inverse_hessian(*solver.pairs(), h0),
     )  # fmt: skip
 
 
@@ -408,7 +413,7 @@ def _intermediate(solver: Solver, evaluations: int) -> Any:
     result = solver.result()
     if solver.shape:
         return _batch_result(result, evaluations)
-    return _optimize_result(
+    return _scipy().OptimizeResult(
         x=result.x, fun=result.f, jac=result.g, nit=result.nit, nfev=result.nfev * evaluations
     )
 
@@ -436,16 +441,17 @@ def _check_method(method: Any, bounds: Any, constraints: Any) -> None:
         )
 
 
-def _split_options(
-    options: Mapping[str, Any] | None, tol: float | None, name: str
-) -> tuple[Options, dict[str, Any]]:
+def _split_options(options: Mapping[str, Any] | None, tol: float | None, name: str) -> tuple[Options, dict[str, Any]]:
     """Return the options for the kernels, checked, and those of this face."""
+    if not isinstance(options, Mapping | None):
+        raise TypeError(f"options must be a dict of options by name; got {type(options).__name__}")
     if not options and tol is None:
         return _DEFAULTS, {}
     options = dict(options or {})
+    words = dict(_WORDS)
     if tol is not None:
-        options.setdefault("ftol", tol)
-        options.setdefault("gtol", tol)
+        words |= {key: "tol" for key in ("ftol", "gtol") if key not in options}
+        options = {"ftol": tol, "gtol": tol} | options
     if options.pop("return_all", False):
         message = f"Method {name} does not support the return_all option."
         warnings.warn(message, RuntimeWarning, stacklevel=3)
@@ -457,11 +463,9 @@ def _split_options(
     kernel = {_KERNEL_OPTIONS[key]: options.pop(key) for key in list(options) if key in _KERNEL_OPTIONS}
     face = {key: options.pop(key) for key in list(options) if key in _FACE_OPTIONS}
     if options:
-        from scipy.optimize import OptimizeWarning
-
         message = f"Unknown solver options: {', '.join(options)}"
-        warnings.warn(message, OptimizeWarning, stacklevel=3)
-    return Options(**kernel, words=_WORDS), face
+        warnings.warn(message, _scipy().OptimizeWarning, stacklevel=3)
+    return Options(**kernel, words=words), face
 
 
 def _batch_arrays(batch_args: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
@@ -470,14 +474,33 @@ def _batch_arrays(batch_args: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[
         raise ValueError("batch_args belong to a batch, x0 of shape (..., n); for one problem use args")
     arrays = []
     for i, given in enumerate(batch_args):
-        array = np.asarray(given)
+        try:
+            array = np.asarray(given)
+        except ValueError as error:
+            raise ValueError(f"batch_args[{i}] must be a regular array; NumPy cannot make one: {error}") from None
         if array.shape[: len(shape)] != shape:
             raise ValueError(
                 f"batch_args[{i}] must have the leading axes of the batch, {shape}; got shape {array.shape}. "
                 "What all members share belongs into args."
             )
-        arrays.append(array.reshape(-1, *array.shape[len(shape) :]) if shape != (0,) else array)
+        arrays.append(array.reshape(math.prod(shape), *array.shape[len(shape) :]))
     return tuple(arrays)
+
+
+def _step(name: str, given: Any, n: int) -> Any:
+    """Return a step of finite differences as given in the options: a number or an array (n,), or None."""
+    if given is None:
+        return None
+    rule = f"{name} must be a finite number, or an array of shape ({n},), one for each coordinate"
+    try:
+        step = np.asarray(given, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{rule}; got {given!r}") from None
+    if step.shape not in {(), (1,), (n,)}:
+        raise ValueError(f"{rule}; got shape {step.shape}")
+    if not np.isfinite(step).all():
+        raise ValueError(f"{rule}; got {given!r}")
+    return step
 
 
 def _scheme(jac: Any, eps: Any) -> tuple[str, Any]:
@@ -486,16 +509,14 @@ def _scheme(jac: Any, eps: Any) -> tuple[str, Any]:
         return "2-point", eps
     if isinstance(jac, str) and jac in SCHEMES:
         return jac, None
-    raise ValueError(
-        f"jac must be True, a callable, one of {', '.join(map(repr, SCHEMES))}, or None; got {jac!r}"
-    )
+    raise ValueError(f"jac must be True, a callable, one of {', '.join(map(repr, SCHEMES))}, or None; got {jac!r}")
 
 
 @contextmanager
-def _mapping(workers: Any, single: bool, jac: Any) -> Iterator[Callable[..., Any]]:
+def _mapping(workers: Any, single: bool, jac: Any) -> Iterator[Callable[..., Any] | None]:
     """Give the map that evaluates the difference points of one problem, as SciPy's option `workers` says."""
     if workers is None or jac is True or callable(jac):
-        yield map
+        yield None
     elif not single:
         raise ValueError(
             "options['workers'] is for finite differences of one problem; all difference points of a batch go into "
@@ -504,6 +525,8 @@ def _mapping(workers: Any, single: bool, jac: Any) -> Iterator[Callable[..., Any
     elif callable(workers):
         yield workers
     elif isinstance(workers, int) and (workers == -1 or workers >= 1):
+        import multiprocessing
+
         with multiprocessing.Pool(None if workers == -1 else workers) as pool:
             yield pool.map
     else:

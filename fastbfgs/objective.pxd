@@ -15,7 +15,7 @@ cdef class Objective:
         tuple _rows_args
 
     cpdef evaluate(self, x, rows)
-    cpdef call(self, function, bint gives_rows, x, rows)
+    cpdef call(self, function, bint gives_rows, x, rows, tuple args)
 
 cdef class Differences(Objective):
     cdef readonly:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastbfgs import interop
 
-SCHEMES = {"2-point": 1 / 2, "3-point": 1 / 3, "cs": 1 / 2}
+SCHEMES = {"2-point": 1.0 / 2.0, "3-point": 1.0 / 3.0, "cs": 1.0 / 2.0}
 """Schemes of finite differences, and the root of the rounding unit that is the relative step of each."""
 
 
@@ -56,37 +56,40 @@ class Objective:
 
     def evaluate(self, x: np.ndarray, rows: np.ndarray) -> tuple[Any, Any]:
         """Return f and g at `x`, for the members `rows`."""
+        args = self.args_of(rows) if self.batch_args else self.args
         if self.jac is True:
-            returned = self.call(self.fun, self.fun_takes_rows, x, rows)
+            returned = self.call(self.fun, self.fun_takes_rows, x, rows, args)
             if type(returned) is tuple and len(returned) == 2:
                 return returned
             return interop.pair(returned, "fun")
         x_of_jac = x.copy()  # fun may write into its own
-        f = self.call(self.fun, self.fun_takes_rows, x, rows)
-        return f, self.call(self.jac, self.jac_takes_rows, x_of_jac, rows)
+        f = self.call(self.fun, self.fun_takes_rows, x, rows, args)
+        return f, self.call(self.jac, self.jac_takes_rows, x_of_jac, rows, args)
 
-    def call(self, function: Callable[..., Any], gives_rows: bool, x: np.ndarray, rows: np.ndarray) -> Any:
-        """Call one of the user's functions with the arguments that belong to `rows`."""
-        args = self.args + self.args_of(rows) if self.batch_args else self.args
+    def call(
+        self, function: Callable[..., Any], gives_rows: bool, x: np.ndarray, rows: np.ndarray, args: tuple[Any, ...]
+    ) -> Any:
+        """Call one of the user's functions."""
         if gives_rows:
             return function(x, *args, rows=rows)
         return function(x, *args) if args else function(x)
 
-    def args_of(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the rows of the batch arguments, copied anew only when `rows` has changed."""
+    def args_of(self, rows: np.ndarray) -> tuple[Any, ...]:
+        """Return `args` and the rows of the batch arguments, copied anew only when `rows` has changed."""
         if rows is not self._rows:
             self._rows = rows
             whole = len(rows) == len(self.batch_args[0])
-            self._rows_args = self.batch_args if whole else tuple(a[rows] for a in self.batch_args)
+            self._rows_args = self.args + (self.batch_args if whole else tuple(a[rows] for a in self.batch_args))
         return self._rows_args
 
 
 class Differences(Objective):
     """Evaluate a function without a gradient: finite differences, all points of all members in one call.
 
-    Steps and quotients are those of `scipy.optimize.approx_derivative`, without bounds. One deviation: where x is
-    float32, an absolute step below float32's own best one is replaced by that one. (SciPy's 1e-8 gives differences of
-    zero there, and a false "converged": scipy#17636.)
+    Steps and quotients are those of `scipy.optimize.approx_derivative`, without bounds. Two deviations: where x is
+    float32, an absolute step below float32's own best one is replaced by that one (SciPy's 1e-8 gives differences of
+    zero there, and a false "converged": scipy#17636); and for a batch the relative step is chosen before f is known, so
+    a float32 f of a float64 x needs a step of its own there (`finite_diff_rel_step`).
 
     Parameters
     ----------
@@ -95,8 +98,8 @@ class Differences(Objective):
         Absolute step; None for a relative one.
     relative : float or array_like (n,) or None
         Relative step; None for the scheme's own.
-    workers : callable
-        ``workers(function, points)`` evaluates the points of one problem; `map` or a pool's.
+    workers : callable, optional
+        ``workers(function, points)`` evaluates the points of one problem; a pool's map, say.
     fun, args, batch_args, single
         See `Objective`.
     """
@@ -112,7 +115,7 @@ class Differences(Objective):
         scheme: str,
         absolute: Any,
         relative: Any,
-        workers: Callable[..., Any] = map,
+        workers: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__(fun, None, args, batch_args, single)
         self.scheme = scheme
@@ -123,55 +126,81 @@ class Differences(Objective):
 
     def evaluate(self, x: np.ndarray, rows: np.ndarray) -> tuple[Any, Any]:
         """Return f and g at `x`, for the members `rows`."""
-        base = np.atleast_2d(x)
-        count, n = base.shape
-        points = np.repeat(base[:, np.newaxis], self.evaluations, axis=1)
-        h = self.steps(base)
+        if self.single:
+            return self.evaluate_one(x)
+        points, h = self.stencil(x, np.finfo(x.dtype).eps)
+        args = self.args
+        if self.batch_args:
+            own = self.args_of(rows)[len(args) :]
+            args = args + tuple([np.repeat(a, self.evaluations, axis=0) for a in own])
+        kind = np.complex128 if self.scheme == "cs" else np.float64
+        count, n = x.shape
+        flat = points.reshape(-1, n)
+        f = self.call(self.fun, self.fun_takes_rows, flat, np.repeat(rows, self.evaluations), args)
+        f = interop.values(f, len(flat), "fun", kind).reshape(count, self.evaluations)
+        return np.ascontiguousarray(f[:, 0].real), self.quotient(f, h, x.dtype)
+
+    def evaluate_one(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return f and g at `x` (n,), point by point; the first one tells how precise f is."""
+        kind = np.complex128 if self.scheme == "cs" else np.float64
+        # With complex steps x goes in as complex, too: f is then the same as in a batch, to the bit.
+        first = self.fun(x.copy() if kind is np.float64 else x.astype(np.result_type(x, np.complex64)), *self.args)
+        f0 = interop.value(first, "fun", kind)
+        eps = np.finfo(x.dtype).eps
+        if isinstance(first, (np.ndarray, np.generic)) and first.dtype.kind == "f":
+            eps = max(eps, np.finfo(first.dtype).eps)
+        points, h = self.stencil(x[np.newaxis], eps)
+        call = _OnePoint(self.fun, self.args, kind)
+        if self.workers is None:
+            values = [call(point) for point in points[0, 1:]]
+        else:
+            values = list(self.workers(call, points[0, 1:]))
+        return f0.real, self.quotient(np.array([[f0, *values]], kind), h, x.dtype)[0]
+
+    def stencil(self, x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the points (k, evaluations, n) around x (k, n), x itself first, and the moves (k, n) between them."""
+        points = np.repeat(x[:, np.newaxis], self.evaluations, axis=1)
+        h = self.steps(x, eps)
+        n = x.shape[1]
         i = np.arange(n)
+        # The moves as made, x + h - x: read before fun is called, which may write into its points.
         if self.scheme == "2-point":
             points[:, 1 + i, i] += h
-        elif self.scheme == "3-point":
-            h = np.abs(h)
-            points[:, 1 + i, i] -= h
-            points[:, 1 + n + i, i] += h
-        else:
-            points = points.astype(np.result_type(points, np.complex64))
-            points[:, 1 + i, i] += 1j * h
-        f = self.values(points.reshape(-1, n), rows).reshape(count, self.evaluations)
+            return points, points[:, 1 + i, i] - x
+        if self.scheme == "3-point":
+            points[:, 1 + i, i] -= np.abs(h)
+            points[:, 1 + n + i, i] += np.abs(h)
+            return points, points[:, 1 + n + i, i] - points[:, 1 + i, i]
+        points = points.astype(np.result_type(points, np.complex64))
+        points[:, 1 + i, i] += 1j * h
+        return points, h
+
+    def quotient(self, f: np.ndarray, h: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Return the gradients (k, n) from f (k, evaluations) at the points and the moves between them."""
+        n = h.shape[1]
         with np.errstate(all="ignore"):  # not finite: the solver takes care of it
             if self.scheme == "2-point":
-                g = (f[:, 1:] - f[:, :1]) / (points[:, 1 + i, i] - base)
+                g = (f[:, 1:] - f[:, :1]) / h
             elif self.scheme == "3-point":
-                g = (f[:, 1 + n :] - f[:, 1 : 1 + n]) / (points[:, 1 + n + i, i] - points[:, 1 + i, i])
+                g = (f[:, 1 + n :] - f[:, 1 : 1 + n]) / h
             else:
-                f, g = f.real, f[:, 1:].imag / h
-        g = np.ascontiguousarray(g, dtype=x.dtype)
-        return (float(f[0, 0]), g[0]) if self.single else (np.ascontiguousarray(f[:, 0]), g)
+                g = f[:, 1:].imag / h
+            return np.ascontiguousarray(g, dtype=dtype)
 
-    def steps(self, x: np.ndarray) -> np.ndarray:
-        """Return the steps (k, n) at x, signed as x is."""
-        away = np.where(x >= 0, 1.0, -1.0)
-        size = np.abs(x)
-        own = np.finfo(x.dtype).eps ** SCHEMES[self.scheme] * np.maximum(1.0, size)
+    def steps(self, x: np.ndarray, eps: float) -> np.ndarray:
+        """Return the steps (k, n) at x, signed as x is, where x and f are precise to eps."""
+        away: np.ndarray = np.where(x >= 0, 1.0, -1.0)
+        size: np.ndarray = np.abs(x)
+        own: np.ndarray = eps ** SCHEMES[self.scheme] * np.maximum(1.0, size)
         if self.absolute is not None:
-            h = np.broadcast_to(np.asarray(self.absolute, dtype=float), x.shape)
+            h: np.ndarray = np.broadcast_to(self.absolute, x.shape)
             if x.dtype == np.float32:
                 h = np.where(np.abs(h) < own, away * own, h)
         elif self.relative is not None:
             h = self.relative * away * size
         else:
-            return away * own
+            h = away * own
         return np.where((x + h) - x == 0, away * own, h)
-
-    def values(self, points: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return f at all points: of one problem in turn, of a batch in one call."""
-        kind = np.complex128 if points.dtype.kind == "c" else np.float64
-        if self.single:
-            call = _OnePoint(self.fun, self.args, kind)
-            return np.fromiter(self.workers(call, points), kind, len(points))
-        each = np.repeat(rows, self.evaluations)
-        f = self.call(self.fun, self.fun_takes_rows, points, each)
-        return interop.values(f, len(points), "fun", kind)
 
 
 class _OnePoint:

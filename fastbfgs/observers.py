@@ -56,18 +56,10 @@ class Progress:
 
     def __init__(self, progress: Any, members: int) -> None:
         self.members = members
-        self.bar = None
-        self.show = progress
-        if progress is True:
-            try:
-                from tqdm.auto import tqdm as progress
-            except ImportError as error:
-                raise ImportError(
-                    "progress=True needs tqdm: install fastbfgs[progress], "
-                    "or pass a callable that takes (finished, members, calls)"
-                ) from error
-        if hasattr(progress, "update"):
-            self.bar = progress(total=members, unit="member")
+        self.bar: Any = None
+        self.show = _tqdm() if progress is True else progress
+        if hasattr(self.show, "update"):
+            self.bar = self.show(total=members, unit="member")
 
     def __call__(self, solver: Solver) -> bool:
         finished = self.members - solver.live
@@ -82,6 +74,17 @@ class Progress:
         """Leave the display as it stands."""
         if self.bar is not None:
             self.bar.close()
+
+
+def _tqdm() -> Any:
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError(
+            "progress=True needs tqdm: install fastbfgs[progress], "
+            "or pass a callable that takes (finished, members, calls)"
+        ) from error
+    return tqdm
 
 
 def _parameters(function: Callable[..., Any]) -> set[str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass
 from numbers import Real
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Options:
     maxfun: int = 15_000
     maxls: int = 20
     c1: float = 1e-3
-    c2: float = 0.95
+    c2: float = 0.97
 
     words: InitVar[Mapping[str, str] | None] = None
 
@@ -71,9 +72,10 @@ class Options:
                     f"method {self.method!r} is not part of this release; use 'L-BFGS', which takes no bounds"
                 )
             raise ValueError(f"method must be 'L-BFGS'; got {self.method!r}")
+        values: dict[str, Any] = vars(self)
         for name, (kind, least, most, rule) in _RULES.items():
-            given = getattr(self, name)
-            if isinstance(given, bool) or not isinstance(given, (int, float, Real)):
+            given = values[name]
+            if isinstance(given, bool) or not isinstance(given, (int, float)) and not _is_real(given):
                 word = (words or {}).get(name, name)
                 raise TypeError(f"{word} must be {rule}; got {given!r} of type {type(given).__name__}")
             if not least <= given <= most or kind(given) != given:
@@ -83,6 +85,10 @@ class Options:
                 object.__setattr__(self, name, kind(given))
         if not self.c1 < self.c2:
             raise ValueError(f"c1 must be less than c2; got {self.c1!r} and {self.c2!r}")
+
+
+def _is_real(given: Any) -> bool:
+    return isinstance(given, Real)  # NumPy's scalars are, too
 
 
 _MOST = 2**62

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def cure(status: Status | int) -> str:
     return _WORDS[Status(status)][1]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Result:
     """Where the members of a run stand: the last iterate each has accepted.
 
@@ -113,8 +114,9 @@ class Result:
         """Return one member, or a part of the batch, as a `Result`."""
         if np.ndim(self.status) == 0:
             raise TypeError("this Result is of one problem; only a batch can be indexed")
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Result(**{k: v if k == "calls" else v[index] for k, v in parts.items()})
+        arrays = (self.x, self.f, self.g, self.nit, self.nfev, self.status)
+        x, f, g, nit, nfev, status = (members_at(array, self.status.shape, index) for array in arrays)
+        return Result(x, f, g, nit, nfev, status, self.calls)
 
     def __len__(self) -> int:
         if np.ndim(self.status) == 0:
@@ -123,6 +125,12 @@ class Result:
 
     def __iter__(self) -> Iterator[Result]:
         return (self[i] for i in range(len(self)))
+
+
+def members_at(array: np.ndarray, shape: tuple[int, ...], index: Any) -> Any:
+    """Return the part of `array` (*shape, ...) that belongs to the members at `index` of the batch axes."""
+    members = np.arange(math.prod(shape)).reshape(shape)[index]
+    return array.reshape(math.prod(shape), *array.shape[len(shape) :])[members]
 
 
 def converged(status: Any) -> Any:

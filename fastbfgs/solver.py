@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import asdict
@@ -96,18 +95,21 @@ class Solver:
         workers: int | None = None,
         **keywords: Any,
     ) -> None:
+        if not isinstance(options, Options | None):
+            raise TypeError(f"options must be a fastbfgs.Options; got {type(options).__name__}. Give others by name.")
         if options is not None and keywords:
-            raise TypeError(f"give options either as an Options object or by name; got both, and {list(keywords)} by name")
+            raise TypeError(f"give options as an Options object or by name, not both; got {list(keywords)} by name")
         start = interop.start(x0)
         self.options = Options(**keywords) if options is None else options
         self.shape = start.shape[:-1]
         self.n = start.shape[-1]
         self.compact = bool(compact)
         count = math.prod(self.shape)
-        start = start.reshape(count, self.n)
         self._single = not self.shape
         self.workers = 1 if self._single and workers is None else threads.resolve(workers)
-        self._backend = CPU(start, self.options, _diagonal(h0, self.shape, start), self.workers)
+        if h0 is not None:
+            h0 = interop.diagonal(h0, self.shape, self.n, start.dtype)
+        self._backend = CPU(start.reshape(count, self.n), self.options, h0, self.workers)
         self.live = count
         self.calls = 0
         self._set_rows(np.arange(count))
@@ -162,29 +164,34 @@ class Solver:
         backend = self._backend
         if self._single:
             if not backend.tell_one(f, g):
-                backend.tell_one(
-                    interop.value(f, "the function"),
-                    interop.gradient(g, self.n, backend.dtype, "the function"),
-                )
+                f = interop.value(f, "the function")
+                g = interop.gradient(g, self.n, backend.dtype, "the function")
+                if not backend.tell_one(f, g):
+                    raise AssertionError("checked values were refused; please report this")
         elif not backend.tell(self.rows, f, g):
             count = len(self.rows)
-            backend.tell(
-                self.rows,
-                interop.values(f, count, "the function"),
-                interop.gradients(g, count, self.n, backend.dtype, "the function"),
-            )
+            f = interop.values(f, count, "the function")
+            g = interop.gradients(g, count, self.n, backend.dtype, "the function")
+            if not backend.tell(self.rows, f, g):
+                raise AssertionError("checked values were refused; please report this")
         self.calls += 1
         if backend.finished:
-            self.live -= backend.finished
-            if self.compact:
-                self._set_rows(backend.running(self.rows))
+            self._recount()
 
     def stop(self) -> None:
         """End every member that still runs, with status STOPPED."""
         self._backend.stop(Status.STOPPED)
-        self.live = 0
+        self._recount()
+
+    def _recount(self) -> None:
+        """Find out who still runs."""
+        if self._single:
+            self.live = self._backend.runs(0)
+            return
+        running = self._backend.running(self.rows)
+        self.live = len(running)
         if self.compact:
-            self._set_rows(self.rows[:0])
+            self._set_rows(running)
 
     def result(self) -> Result:
         """Return where every member stands; at any time, also while they run."""
@@ -193,8 +200,13 @@ class Solver:
         x, f, g, nit, nfev, status = self._backend.snapshot()
         shape = self.shape
         return Result(
-            x.reshape(*shape, self.n), f.reshape(shape), g.reshape(*shape, self.n),
-            nit.reshape(shape), nfev.reshape(shape), status.reshape(shape), self.calls,
+            x.reshape(*shape, self.n),
+            f.reshape(shape),
+            g.reshape(*shape, self.n),
+            nit.reshape(shape),
+            nfev.reshape(shape),
+            status.reshape(shape),
+            self.calls,
         )
 
     def pairs(self, member: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -215,20 +227,21 @@ class Solver:
 
         The file is complete or not there: an interruption leaves what stood at `path` before.
         """
+        import json
+
+        arrays: dict[str, Any] = {
+            "format": _FORMAT,
+            "record": str(RECORD),
+            "options": json.dumps(asdict(self.options)),
+            "shape": np.array(self.shape, dtype=np.intp),
+            "n": self.n,
+            "compact": self.compact,
+            "calls": self.calls,
+            **self._backend.state(),
+        }
         partial = f"{os.fspath(path)}.partial"
         with open(partial, "wb") as file:
-            np.savez(
-                file,
-                format=_FORMAT,
-                record=str(RECORD),
-                options=json.dumps(asdict(self.options)),
-                shape=np.array(self.shape, dtype=np.intp),
-                n=self.n,
-                compact=self.compact,
-                calls=self.calls,
-                rows=self.rows,
-                **self._backend.state(),
-            )
+            np.savez(file, **arrays)
         os.replace(partial, path)
 
     @classmethod
@@ -247,6 +260,8 @@ class Solver:
         ValueError
             If the file was not written by `save` of this format.
         """
+        import json
+
         with np.load(path, allow_pickle=False) as file:
             saved = dict(file)
         if int(saved.get("format", -1)) != _FORMAT or str(saved["record"]) != str(RECORD):
@@ -264,25 +279,6 @@ class Solver:
             workers=workers,
         )
         solver._backend.restore(saved["records"], vectors)
-        solver._set_rows(saved["rows"])
-        solver.live = len(solver._backend.running(np.arange(len(solver))))
+        solver._recount()
         solver.calls = int(saved["calls"])
         return solver
-
-
-def _diagonal(h0: Any, shape: tuple[int, ...], start: np.ndarray) -> np.ndarray | None:
-    """Return h0 as an array (n,) or (B, n) of the dtype of `start` (B, n), or None."""
-    if h0 is None:
-        return None
-    diagonal = interop.start(h0)
-    n = start.shape[1]
-    if diagonal.shape not in {(n,), (*shape, n)}:
-        raise ValueError(
-            f"h0 must have shape ({n},), one diagonal for all members, or {(*shape, n)}, one for each; "
-            f"got {diagonal.shape}"
-        )
-    if not (np.isfinite(diagonal) & (diagonal > 0)).all():
-        raise ValueError("h0 must be positive and finite everywhere: it is the diagonal of a positive definite matrix")
-    if diagonal.ndim > 1:
-        diagonal = diagonal.reshape(start.shape)
-    return np.ascontiguousarray(diagonal, dtype=start.dtype)

@@ -257,9 +257,7 @@ def helical_valley(x: Array) -> Pair:
     return r, jac
 
 
-BARD_Y = np.array(
-    [0.14, 0.18, 0.22, 0.25, 0.29, 0.32, 0.35, 0.39, 0.37, 0.58, 0.73, 0.96, 1.34, 2.10, 4.39]
-)
+BARD_Y = np.array([0.14, 0.18, 0.22, 0.25, 0.29, 0.32, 0.35, 0.39, 0.37, 0.58, 0.73, 0.96, 1.34, 2.10, 4.39])
 
 
 @least_squares
@@ -371,9 +369,7 @@ def wood(x: Array) -> Pair:
     return r, jac
 
 
-KOWALIK_OSBORNE_Y = np.array(
-    [0.1957, 0.1947, 0.1735, 0.1600, 0.0844, 0.0627, 0.0456, 0.0342, 0.0323, 0.0235, 0.0246]
-)
+KOWALIK_OSBORNE_Y = np.array([0.1957, 0.1947, 0.1735, 0.1600, 0.0844, 0.0627, 0.0456, 0.0342, 0.0323, 0.0235, 0.0246])
 KOWALIK_OSBORNE_U = np.array([4.0, 2.0, 1.0, 0.5, 0.25, 0.167, 0.125, 0.1, 0.0833, 0.0714, 0.0625])
 
 
@@ -1103,9 +1099,7 @@ def cube(x: Array) -> Pair:
 
 HARTMANN_ALPHA = np.array([1.0, 1.2, 3.0, 3.2])
 HARTMANN_3_A = np.array([[3.0, 10, 30], [0.1, 10, 35], [3.0, 10, 30], [0.1, 10, 35]])
-HARTMANN_3_P = 1e-4 * np.array(
-    [[3689, 1170, 2673], [4699, 4387, 7470], [1091, 8732, 5547], [381, 5743, 8828]]
-)
+HARTMANN_3_P = 1e-4 * np.array([[3689, 1170, 2673], [4699, 4387, 7470], [1091, 8732, 5547], [381, 5743, 8828]])
 HARTMANN_6_A = np.array(
     [
         [10, 3, 17, 3.5, 1.7, 8],
@@ -1232,8 +1226,7 @@ def _mgh() -> tuple[Problem, ...]:
             biggs_exp6,
             [1.0, 2.0, 1.0, 1.0, 1.0, 1.0],
             (0, 5.655649925500e-3),
-            "MGH 18, m = 13; the second is a saddle, reached as start and gradient have x_1 = x_5 "
-            "and x_3 = x_6",
+            "MGH 18, m = 13; the second is a saddle, reached as start and gradient have x_1 = x_5 and x_3 = x_6",
         ),
         entry(
             "osborne_2",
@@ -1252,9 +1245,7 @@ def _mgh() -> tuple[Problem, ...]:
             "MGH 20, n = 12; condition number 1e13",
         ),
         entry("extended_rosenbrock_10", extended_rosenbrock, np.tile([-1.2, 1.0], 5), 0, "MGH 21"),
-        entry(
-            "extended_powell_12", extended_powell, np.tile([3.0, -1.0, 0.0, 1.0], 3), 0, "MGH 22"
-        ),
+        entry("extended_powell_12", extended_powell, np.tile([3.0, -1.0, 0.0, 1.0], 3), 0, "MGH 22"),
         entry("penalty_1_4", penalty_1, ramp(4), 2.249977500900e-5, "MGH 23, n = 4"),
         entry("penalty_1_10", penalty_1, ramp(10), 7.087651467090e-5, "MGH 23, n = 10"),
         entry("penalty_2_4", penalty_2, np.full(4, 0.5), 9.376293007355e-6, "MGH 24, n = 4"),
@@ -1275,9 +1266,7 @@ def _mgh() -> tuple[Problem, ...]:
             "MGH 27; 1 at (0, ..., 0, 11)",
         ),
         entry("discrete_boundary_value_10", discrete_boundary_value, h * (h - 1.0), 0, "MGH 28"),
-        entry(
-            "discrete_integral_equation_10", discrete_integral_equation, h * (h - 1.0), 0, "MGH 29"
-        ),
+        entry("discrete_integral_equation_10", discrete_integral_equation, h * (h - 1.0), 0, "MGH 29"),
         entry("broyden_tridiagonal_10", broyden_tridiagonal, np.full(10, -1.0), 0, "MGH 30"),
         entry("broyden_banded_10", broyden_banded, np.full(10, -1.0), 0, "MGH 31"),
         entry("linear_full_rank_10", linear_full_rank, np.ones(10), m - 10.0, "MGH 32, m = 20"),

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from problems import FAMILIES, MGH, PROBLEMS, Problem, by_name, starts
+from tests.problems import FAMILIES, MGH, PROBLEMS, Problem, by_name, starts
 from scipy.optimize import minimize
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -250,10 +250,7 @@ OTHER_STARTS = {
     "log_domain_1": [np.full(1, 0.03)],
     "log_domain_5": [np.full(5, 0.03)],
     "log_domain_50": [np.full(50, 0.03)],
-    **{
-        f"styblinski_tang_{n}": [np.where(np.arange(n) < i, 2.7, -2.9) for i in range(n + 1)]
-        for n in (1, 10, 100)
-    },
+    **{f"styblinski_tang_{n}": [np.where(np.arange(n) < i, 2.7, -2.9) for i in range(n + 1)] for n in (1, 10, 100)},
 }
 
 
