@@ -262,8 +262,9 @@ class Solver:
         """
         import json
 
-        with np.load(path, allow_pickle=False) as file:
-            saved = dict(file)
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            saved = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {}
         if int(saved.get("format", -1)) != _FORMAT or str(saved["record"]) != str(RECORD):
             raise ValueError(
                 f"{os.fspath(path)!r} is not a state that this version of fastbfgs wrote with Solver.save; "
@@ -278,7 +279,11 @@ class Solver:
             compact=bool(saved["compact"]),
             workers=workers,
         )
-        solver._backend.restore(saved["records"], vectors)
-        solver._recount()
-        solver.calls = int(saved["calls"])
+        solver._resume(saved["records"], vectors, int(saved["calls"]))
         return solver
+
+    def _resume(self, records: np.ndarray, vectors: np.ndarray, calls: int) -> None:
+        """Go on from the arrays and the count of a saved run."""
+        self._backend.restore(records, vectors)
+        self._recount()
+        self.calls = calls

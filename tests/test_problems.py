@@ -6,8 +6,9 @@ import re
 
 import numpy as np
 import pytest
-from tests.problems import FAMILIES, MGH, PROBLEMS, Problem, by_name, starts
 from scipy.optimize import minimize
+
+from tests.problems import FAMILIES, MGH, PROBLEMS, Problem, by_name, starts
 
 pytestmark = pytest.mark.filterwarnings("error")
 

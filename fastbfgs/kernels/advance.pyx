@@ -17,7 +17,7 @@ from fastbfgs.kernels.lbfgs cimport direction, forget, push
 from fastbfgs.kernels.state cimport Member, Rules, Search
 from fastbfgs.kernels.vectors cimport dot, max_abs, norm
 from fastbfgs.kernels.wolfe cimport (
-    ACCEPT, GIVE_UP, TAKE_LO, TRIAL, WOLFE_NOISE, Verdict, search_begin, search_step,
+    ACCEPT, GIVE_UP, TAKE_LO, TRIAL, WOLFE_NOISE, Verdict, best_so_far, search_begin, search_step,
 )
 
 cdef Member _blank
@@ -69,9 +69,11 @@ cdef void advance(
         for i in range(n):
             g_lo[i] = g[i]
     if verdict == TRIAL and member.nfev >= rules.maxfun:
-        verdict = TAKE_LO if search.lo > 0.0 else GIVE_UP
+        verdict = best_so_far(search)
     if verdict == TAKE_LO:
         accept(rules, member, v, h0, search.lo, search.phi_lo, g_lo)
+        if member.nfev >= rules.maxfun and member.status != CONVERGED_GRADIENT:
+            member.status = MAXFUN                          # a search cut short says nothing of convergence
     elif verdict == GIVE_UP:
         # Before the memory is blamed: could f have shown what the model promised?
         member.flat |= -search.dphi0 <= WOLFE_NOISE * rules.eps * fabs(search.phi0)
@@ -132,7 +134,8 @@ cdef void set_off(
     if dphi0 < 0.0 and isfinite(dphi0):
         search_begin(&member.search, member.f, dphi0, 1.0)
     else:
-        member.status = STALLED if member.flat else ABNORMAL
+        # A slope of zero, where g is not: it is too small for float64.
+        member.status = STALLED if member.flat or dphi0 == 0.0 else ABNORMAL
 
 
 cdef void accept(

@@ -49,7 +49,7 @@ cdef inline double direction(
 ) noexcept nogil:
     """p = -H g by Algorithm 7.4; return p.g."""
     cdef:
-        Py_ssize_t n = rules.n, m = rules.m, i, k
+        Py_ssize_t n = rules.n, m = rules.m, i, _
         Py_ssize_t j = member.head, older, newer
         const floating *g = v + n
         floating *p = v + 2 * n
@@ -69,7 +69,7 @@ cdef inline double direction(
     j = j - 1 if j > 0 else m - 1
     s = s_of(rules, v, j)
     product = dot(n, s, p)
-    for k in range(member.count - 1):                       # newest to oldest
+    for _ in range(member.count - 1):                       # newest to oldest
         a[j] = rho[j] * product
         older = j - 1 if j > 0 else m - 1
         product = axpy_dot(n, -a[j], s + n, p, s_of(rules, v, older))
@@ -80,7 +80,7 @@ cdef inline double direction(
         scale = member.gamma if h0 == NULL else <double>h0[i]
         p[i] = <floating>((<double>p[i] - a[j] * <double>s[n + i]) * scale)
     product = dot(n, p, s + n)
-    for k in range(member.count - 1):                       # oldest to newest
+    for _ in range(member.count - 1):                       # oldest to newest
         newer = j + 1 if j + 1 < m else 0
         product = axpy_dot(n, a[j] - rho[j] * product, s, p, s_of(rules, v, newer) + n)
         j = newer

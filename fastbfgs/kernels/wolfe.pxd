@@ -97,18 +97,9 @@ cdef inline Verdict search_step(
 
     # psi(alpha) = phi(alpha) - phi0 - c1 dphi0 alpha, the auxiliary function (2.1): for as long as
     # it, and not phi itself, shows where a minimiser with sufficient decrease lies.
-    if search.stage == 1 and phi <= search.phi_lo and phi > line:
-        search.phi_lo -= search.lo * slope
-        search.phi_hi -= search.hi * slope
-        search.dphi_lo -= slope
-        search.dphi_hi -= slope
-        next = _next_trial(search, phi - alpha * slope, dphi - slope, nearest, farthest)
-        search.phi_lo += search.lo * slope
-        search.phi_hi += search.hi * slope
-        search.dphi_lo += slope
-        search.dphi_hi += slope
-    else:
-        next = _next_trial(search, phi, dphi, nearest, farthest)
+    if not (search.stage == 1 and phi <= search.phi_lo and phi > line):
+        slope = 0.0
+    next = _next_trial(search, phi, dphi, slope, nearest, farthest)
 
     if search.bracketed:
         if fabs(search.hi - search.lo) >= WOLFE_REDUCE * search.width_old:
@@ -119,71 +110,73 @@ cdef inline Verdict search_step(
         farthest = fmax(search.lo, search.hi)
         if (next <= nearest or next >= farthest
                 or farthest - nearest <= WOLFE_NARROW * farthest):
-            return _best(search)
+            return best_so_far(search)
     return _go_on(rules, search, next)
 
 
 cdef inline Verdict _go_on(const Rules *rules, Search *search, double next) noexcept nogil:
     """Ask for `next`, unless evaluations or floating-point numbers have run out."""
-    if search.evals >= rules.maxls or next == search.lo or not isfinite(next):
-        return _best(search)
+    if not isfinite(next):                                  # phi is so large that the cubic overflows
+        next = search.lo + 0.5 * (search.alpha - search.lo)
+    if search.evals >= rules.maxls or next == search.lo:
+        return best_so_far(search)
     search.alpha = next
     return TRIAL
 
 
-cdef inline Verdict _best(Search *search) noexcept nogil:
+cdef inline Verdict best_so_far(const Search *search) noexcept nogil:
     """End without a Wolfe step: psi(lo) <= psi(0) makes any lo > 0 a sufficient decrease."""
     return TAKE_LO if search.lo > 0.0 and search.phi_lo < search.phi0 else GIVE_UP
 
 
 cdef inline double _next_trial(
-    Search *search, double phi, double dphi, double nearest, double farthest
+    Search *search, double phi, double dphi, double slope, double nearest, double farthest
 ) noexcept nogil:
-    """The trial step of section 4 from (alpha, phi, dphi); then the interval update of section 3."""
+    """The trial step of section 4, of psi = phi - slope alpha; then the interval update of section 3."""
     cdef:
-        double alpha = search.alpha
-        double lo = search.lo, phi_lo = search.phi_lo, dphi_lo = search.dphi_lo
-        bint turns = dphi != 0.0 and (dphi < 0.0) != (dphi_lo < 0.0)
+        double alpha = search.alpha, psi = phi - alpha * slope, dpsi = dphi - slope
+        double lo = search.lo, psi_lo = search.phi_lo - lo * slope, dpsi_lo = search.dphi_lo - slope
+        double hi = search.hi, psi_hi = search.phi_hi - hi * slope, dpsi_hi = search.dphi_hi - slope
+        bint turns = dpsi != 0.0 and (dpsi < 0.0) != (dpsi_lo < 0.0), exists
         double share, cubic, secant, next
 
-    if phi > phi_lo:                                        # case 1: higher; a minimiser in between
-        next = lo + (alpha - lo) * _cubic(lo, phi_lo, dphi_lo, alpha, phi, dphi)
+    if psi > psi_lo:                                        # case 1: higher; a minimiser in between
+        next = lo + (alpha - lo) * _cubic(lo, psi_lo, dpsi_lo, alpha, psi, dpsi, &exists)
     elif turns:                                             # case 2: lower, and the slope turns
-        cubic = alpha + (lo - alpha) * _cubic(alpha, phi, dphi, lo, phi_lo, dphi_lo)
-        secant = alpha + (lo - alpha) * dphi / (dphi - dphi_lo)
+        cubic = alpha + (lo - alpha) * _cubic(alpha, psi, dpsi, lo, psi_lo, dpsi_lo, &exists)
+        secant = alpha + (lo - alpha) * dpsi / (dpsi - dpsi_lo)
         next = cubic if fabs(cubic - alpha) > fabs(secant - alpha) else secant
-    elif fabs(dphi) < fabs(dphi_lo):                        # case 3: lower, and less steep
-        share = _cubic(alpha, phi, dphi, lo, phi_lo, dphi_lo)
+    elif fabs(dpsi) < fabs(dpsi_lo):                        # case 3: lower, and less steep
+        share = _cubic(alpha, psi, dpsi, lo, psi_lo, dpsi_lo, &exists)
         # A cubic that has no minimiser beyond alpha says "as far as allowed".
-        cubic = (alpha + (lo - alpha) * share if share < 0.0
+        cubic = (alpha + (lo - alpha) * share if exists and share < 0.0
                  else farthest if alpha > lo else nearest)
-        secant = alpha + (lo - alpha) * dphi / (dphi - dphi_lo)
+        secant = alpha + (lo - alpha) * dpsi / (dpsi - dpsi_lo)
         if search.bracketed:
             next = cubic if fabs(cubic - alpha) < fabs(secant - alpha) else secant
-            secant = alpha + 0.66 * (search.hi - alpha)     # stay well off the far end
+            secant = alpha + 0.66 * (hi - alpha)            # stay well off the far end
             next = fmin(next, secant) if alpha > lo else fmax(next, secant)
         else:
             next = cubic if fabs(cubic - alpha) > fabs(secant - alpha) else secant
             next = fmin(fmax(next, nearest), farthest)
     elif search.bracketed:                                  # case 4: lower, and at least as steep
-        next = alpha + (search.hi - alpha) * _cubic(
-            alpha, phi, dphi, search.hi, search.phi_hi, search.dphi_hi)
+        next = alpha + (hi - alpha) * _cubic(alpha, psi, dpsi, hi, psi_hi, dpsi_hi, &exists)
     else:
         next = farthest
 
-    if phi > phi_lo:
+    if psi > psi_lo:
         search.hi, search.phi_hi, search.dphi_hi = alpha, phi, dphi
         search.bracketed = True
     else:
         if turns:
-            search.hi, search.phi_hi, search.dphi_hi = lo, phi_lo, dphi_lo
+            search.hi, search.phi_hi, search.dphi_hi = lo, search.phi_lo, search.dphi_lo
             search.bracketed = True
         search.lo, search.phi_lo, search.dphi_lo = alpha, phi, dphi
     return next
 
 
 cdef inline double _cubic(
-    double a, double phi_a, double dphi_a, double b, double phi_b, double dphi_b
+    double a, double phi_a, double dphi_a, double b, double phi_b, double dphi_b, bint *exists
 ) noexcept nogil:
     """Where the cubic through both points and slopes has its minimiser, as a share of b - a (N&W (3.59))."""
     cdef:
@@ -191,6 +184,7 @@ cdef inline double _cubic(
         double size = fmax(fabs(theta), fmax(fabs(dphi_a), fabs(dphi_b)))
         double root = size * sqrt(fmax(
             0.0, (theta / size) * (theta / size) - (dphi_a / size) * (dphi_b / size)))
+    exists[0] = root != 0.0
     if b < a:
         root = -root
     return ((root - dphi_a) + theta) / (((root - dphi_a) + root) + dphi_b)

@@ -1,0 +1,78 @@
+"""What the documentation shows, run: the examples of every docstring, and README's Python blocks in their order."""
+
+import doctest
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastbfgs
+
+MODULES = [
+    "driver",
+    "interop",
+    "inverse",
+    "minimize",
+    "objective",
+    "observers",
+    "options",
+    "result",
+    "solver",
+    "threads",
+]
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def examples() -> list[doctest.DocTest]:
+    """Return the docstrings with examples, compiled or not: doctest's own finder passes over Cython's."""
+    parser, found = doctest.DocTestParser(), []
+    for name in MODULES:
+        module = importlib.import_module(f"fastbfgs.{name}")
+        for thing in vars(module).values():
+            if getattr(thing, "__module__", None) != module.__name__:
+                continue
+            members = list(vars(thing).values()) if inspect.isclass(thing) else []
+            for each in [thing, *members]:
+                text = getattr(each, "__doc__", None)
+                if isinstance(text, str) and ">>>" in text:
+                    title = getattr(each, "__qualname__", name)
+                    found.append(parser.get_doctest(text, dict(vars(module)), f"{name}.{title}", None, 0))
+    return found
+
+
+EXAMPLES = examples()
+
+
+def test_public_names_have_examples():
+    # Options, Result and BatchResult are shown where they come from.
+    shown = {example.name.rpartition(".")[2] for example in EXAMPLES}
+    assert {"minimize", "lbfgs", "Solver", "Options", "sentence", "cure", "inverse_hessian"} <= shown
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_docstring(example):
+    report: list[str] = []
+    result = doctest.DocTestRunner(verbose=False).run(example, out=report.append)
+    assert result.attempted > 0
+    assert result.failed == 0, "".join(report)
+
+
+@pytest.mark.parametrize("name", fastbfgs.__all__)
+def test_public_names_are_documented(name):
+    if not name.startswith("__"):
+        assert inspect.getdoc(getattr(fastbfgs, name))
+
+
+def test_readme(capsys):
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "10000 members (10000,), n = 10: 10000 succeeded" in printed
+    assert "times the speed of a loop over SciPy" in printed
+    assert bool(names["fit"].success.all())
+    np.testing.assert_allclose(names["fit"].x, names["true"], atol=0.5)
