@@ -13,6 +13,7 @@ cdef class CPU:
         readonly Py_ssize_t accepted    # members that took a step in the last `tell`
         readonly Py_ssize_t finished    # members that stopped in it
         Py_ssize_t B, record_size, vector_size, h0_size     # sizes of one member's part, in bytes
+        object last_point
         char *record
         char *vector
         char *h0_data

@@ -75,6 +75,8 @@ class Options:
         values: dict[str, Any] = vars(self)
         for name, (kind, least, most, rule) in _RULES.items():
             given = values[name]
+            if type(given) is kind and least <= given <= most:  # type: ignore[operator]
+                continue
             if isinstance(given, bool) or (not isinstance(given, (int, float)) and not _is_real(given)):
                 word = (words or {}).get(name, name)
                 raise TypeError(f"{word} must be {rule}; got {given!r} of type {type(given).__name__}")
