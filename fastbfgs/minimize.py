@@ -316,6 +316,22 @@ class BatchResult:
     success : ndarray (...) of bool
     calls : int
         Calls of fun, for all members together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastbfgs
+    >>> def domain(x):
+    ...     with np.errstate(all="ignore"):
+    ...         return (x - np.log(x)).sum(axis=1), 1.0 - 1.0 / x
+    >>> result = fastbfgs.minimize(domain, [[3.0, 0.5], [-1.0, 2.0]], jac=True)
+    >>> result
+    BatchResult of 2 members (2,), n = 2: 1 succeeded
+             1  CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL
+             1  f or its gradient is NaN or infinite at the start. Start where both are finite.
+      calls: 14, function values: 15, iterations: 11
+    >>> result[0].x.round(4)
+    array([1., 1.])
     """
 
     x: np.ndarray

@@ -89,6 +89,18 @@ class Result:
         A `Status`.
     calls : int
         Calls of the user's function (`Solver.tell` calls) so far, for all members together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastbfgs
+    >>> solver = fastbfgs.Solver(np.zeros((2, 3)))
+    >>> solver.tell([1.0, np.nan], np.array([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+    >>> result = solver.result()
+    >>> [fastbfgs.Status(status).name for status in result.status]
+    ['RUNNING', 'NONFINITE_START']
+    >>> result.failed, result[0].f
+    (array([1]), np.float64(1.0))
     """
 
     x: np.ndarray

@@ -844,3 +844,13 @@ def test_a_spoilt_point_is_not_used_again(spoil):
         else:
             x.flags.writeable = False
         del x
+
+
+def test_a_float32_value_is_taken_as_it_is():
+    values = [np.float32(2.5), np.float64(np.float32(2.5)), 2.5, np.array(2.5, np.float32)]
+    points = []
+    for value in values:
+        solver = Solver(np.ones(3, np.float32))
+        solver.tell(value, np.full(3, 0.5, np.float32))
+        points.append(solver.ask())
+    assert all(np.array_equal(point, points[0]) for point in points)
