@@ -155,6 +155,9 @@ def minimize(
     a batch takes exactly as many calls as its slowest member takes evaluations. A member's path has the same bits
     alone, in a batch, in another order and with any number of threads, if fun computes rows independently.
 
+    Memory for each member: (4 + 2 maxcor) n numbers of x0's dtype and 176 + 16 maxcor bytes, besides the points, values
+    and gradients of a call.
+
     References
     ----------
     J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed., Springer 2006, Algorithm 7.5.
