@@ -448,11 +448,7 @@ def tfp_tensorflow(batch: Batch, stop: Stop) -> Callable[[], Solved]:
         return tfp.optimizer.lbfgs_minimize(
             value_and_gradient,
             initial_position=x0,
-            num_correction_pairs=stop.history,
-            tolerance=stop.gtol,
-            x_tolerance=0.0,
-            f_relative_tolerance=0.0,
-            max_iterations=stop.maxiter,
+            **_tfp_options(stop),
         )
 
     start = tf.constant(batch.x0)
@@ -464,6 +460,17 @@ def tfp_tensorflow(batch: Batch, stop: Stop) -> Callable[[], Solved]:
         return Solved(result.position.numpy(), calls * len(batch.x0), calls)
 
     return run
+
+
+def _tfp_options(stop: Stop) -> dict[str, Any]:
+    """Return `stop` in the words of TensorFlow Probability."""
+    return {
+        "num_correction_pairs": stop.history,
+        "tolerance": stop.gtol,
+        "x_tolerance": 0.0,
+        "f_relative_tolerance": 0.0,
+        "max_iterations": stop.maxiter,
+    }
 
 
 def tfp_jax(batch: Batch, stop: Stop) -> Callable[[], Solved]:
@@ -483,11 +490,7 @@ def tfp_jax(batch: Batch, stop: Stop) -> Callable[[], Solved]:
         return tfp.optimizer.lbfgs_minimize(
             value_and_gradient,
             initial_position=x0,
-            num_correction_pairs=stop.history,
-            tolerance=stop.gtol,
-            x_tolerance=0.0,
-            f_relative_tolerance=0.0,
-            max_iterations=stop.maxiter,
+            **_tfp_options(stop),
         )
 
     arrays = [jax.numpy.asarray(array) for array in (batch.x0, *batch.data)]

@@ -23,7 +23,7 @@ from fastbfgs.options import Options
 from fastbfgs.result import Result, Status, cure, members_at, sentence
 from fastbfgs.solver import Solver
 
-_METHODS = {"l-bfgs": "L-BFGS", "l-bfgs-b": "L-BFGS", "bfgs": "BFGS"}
+_METHODS = ("l-bfgs", "l-bfgs-b", "bfgs")
 
 _WORDS = {"history": "maxcor"}
 """Our word for an option, and SciPy's, where they differ."""
