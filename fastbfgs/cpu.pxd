@@ -2,21 +2,26 @@
 
 cimport numpy as cnp
 
-from fastbfgs.kernels.state cimport Member, Rules
+from fastbfgs.kernels.state cimport Member, Rules, Work
 
 cdef class CPU:
     cdef:
         Rules rules
         readonly object records         # (B, bytes of a record), uint8
-        readonly object vectors         # (B, (4 + 2 m) n)
+        readonly object vectors         # (B, (4 + 2 m) n), or (B, (5 + n) n) for BFGS
         readonly object h0
+        readonly object box             # (2, n) or (B, 2, n)
         readonly Py_ssize_t accepted    # members that took a step in the last `tell`
         readonly Py_ssize_t finished    # members that stopped in it
-        Py_ssize_t B, record_size, vector_size, h0_size     # sizes of one member's part, in bytes
+        Py_ssize_t B, record_size, vector_size, h0_size, box_size   # sizes of one member's part, in bytes
+        Py_ssize_t work_size
+        list works                      # scratch that no thread is using
+        Work work                       # that of the only member
         object last_point
         char *record
         char *vector
         char *h0_data
+        char *box_data
         int typenum
         int workers
 
@@ -24,7 +29,8 @@ cdef class CPU:
         void _fetch(self, Py_ssize_t b) noexcept nogil
         void _point(self, Py_ssize_t b, char *x, Py_ssize_t k) noexcept nogil
         void _advance(
-            self, Py_ssize_t b, double f, const char *g, Py_ssize_t k, Py_ssize_t *accepted, Py_ssize_t *finished
+            self, Py_ssize_t b, const Work *work, double f, const char *g, Py_ssize_t k,
+            Py_ssize_t *accepted, Py_ssize_t *finished
         ) noexcept nogil
         bint _native(self, array, int typenum, int ndim, Py_ssize_t length) noexcept
         _split(self, task, arrays, Py_ssize_t count, double ns)

@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from fastbfgs.kernels.advance cimport RUNNING, advance, point
-from fastbfgs.kernels.state cimport Member
+from fastbfgs.kernels.box cimport work_in, work_size
+from fastbfgs.kernels.state cimport BFGS, LBFGS, Member, Work
 
 from fastbfgs import threads
 from fastbfgs.kernels.advance import RECORD
@@ -46,24 +47,30 @@ cdef class CPU:
     Parameters
     ----------
     x0 : ndarray (B, n), float32 or float64
-        Starts; copied.
+        Starts, within the bounds; copied.
     options : Options
     h0 : ndarray (n,) or (B, n) of x0's dtype, C-contiguous, or None
-        Diagonal of the initial inverse Hessian.
+        Diagonal of the initial inverse Hessian; for BFGS the whole of it, (n, n) or (B, n, n).
+    box : ndarray (2, n) or (B, 2, n) of x0's dtype, C-contiguous, or None
+        Lower and upper bounds.
     workers : int
         Threads to use at most.
     """
 
-    def __init__(self, x0, options, h0, int workers):
+    def __init__(self, x0, options, h0, box, int workers):
         cdef Py_ssize_t b
         rules = &self.rules
         self.B, rules.n = x0.shape
-        rules.m = options.history
+        rules.method = BFGS if options.method == "BFGS" else LBFGS
+        rules.m = options.history if rules.method == LBFGS else 0
+        rules.tables = box is not None
         rules.c1 = options.c1
         rules.c2 = options.c2
         rules.gtol = options.gtol
         rules.ftol = options.ftol
         rules.xtol = options.xtol
+        rules.xrtol = options.xrtol
+        rules.norm = options.norm
         rules.eps = np.finfo(x0.dtype).eps
         rules.maxiter = options.maxiter
         rules.maxfun = options.maxfun
@@ -72,18 +79,30 @@ cdef class CPU:
         self.typenum = x0.dtype.num
 
         self.record_size = sizeof(Member) + 2 * rules.m * sizeof(double)
+        if rules.tables:
+            self.record_size += 2 * rules.m * rules.m * sizeof(double)
         self.records = np.zeros((self.B, self.record_size), np.uint8)
         self.record = cnp.PyArray_BYTES(self.records)
-        self.vectors = np.empty((self.B, (4 + 2 * rules.m) * rules.n), x0.dtype)
+        behind = 2 * rules.m if rules.method == LBFGS else 1 + rules.n
+        self.vectors = np.empty((self.B, (4 + behind) * rules.n), x0.dtype)
         self.vector = cnp.PyArray_BYTES(self.vectors)
         self.vector_size = self.vectors.shape[1] * x0.dtype.itemsize
         self.h0 = h0
         self.h0_data = NULL if h0 is None else cnp.PyArray_BYTES(h0)
-        self.h0_size = 0 if h0 is None or h0.ndim == 1 else rules.n * x0.dtype.itemsize
+        each = 1 if rules.method == LBFGS else 2
+        self.h0_size = 0 if h0 is None or h0.ndim == each else rules.n ** each * x0.dtype.itemsize
+        self.box = box
+        self.box_data = NULL if box is None else cnp.PyArray_BYTES(box)
+        self.box_size = 2 * rules.n * x0.dtype.itemsize if box is not None and box.ndim == 3 else 0
+        self.work_size = work_size(rules, x0.dtype.itemsize) if rules.tables else 0
+        self.works = [np.empty(self.work_size, np.uint8)]
+        self.work = work_in(rules, cnp.PyArray_BYTES(self.works[0]))
 
         for b in range(self.B):
             self._member(b).f = NAN
             self._member(b).status = RUNNING
+        if box is not None:
+            self._members()["bounded"] = np.isfinite(box).any(axis=(-2, -1))
         self.vectors[:, :rules.n] = x0
         self.vectors[:, rules.n:2 * rules.n] = np.nan
 
@@ -113,10 +132,11 @@ cdef class CPU:
     cdef void _point(self, Py_ssize_t b, char *x, Py_ssize_t k) noexcept nogil:
         """Row k of x = the point that member b asks about."""
         v = self.vector + b * self.vector_size
+        box = self.box_data + b * self.box_size
         if self.typenum == cnp.NPY_DOUBLE:
-            point(&self.rules, self._member(b), <double *>v, <double *>x + k * self.rules.n)
+            point(&self.rules, self._member(b), <double *>v, <double *>box, <double *>x + k * self.rules.n)
         else:
-            point(&self.rules, self._member(b), <float *>v, <float *>x + k * self.rules.n)
+            point(&self.rules, self._member(b), <float *>v, <float *>box, <float *>x + k * self.rules.n)
 
     cpdef bint tell(self, cnp.ndarray rows, f, g) except -1:
         """Take f (k,) and g (k, n) for `rows` (k,); False, and nothing done, if they are not native arrays."""
@@ -137,11 +157,18 @@ cdef class CPU:
             const double *value = <const double *>cnp.PyArray_DATA(f)
             const char *gradient = cnp.PyArray_BYTES(g)
             Py_ssize_t k, accepted = 0, finished = 0
+            Work work
+        try:
+            room = self.works.pop()
+        except IndexError:                                  # as many threads have theirs as there were
+            room = np.empty(self.work_size, np.uint8)
+        work = work_in(&self.rules, cnp.PyArray_BYTES(room))
         with nogil:
             for k in range(first, last):
                 if k + 1 < last:
                     self._fetch(row[k + 1])
-                self._advance(row[k], value[k], gradient, k, &accepted, &finished)
+                self._advance(row[k], &work, value[k], gradient, k, &accepted, &finished)
+        self.works.append(room)
         return accepted, finished
 
     cdef void _fetch(self, Py_ssize_t b) noexcept nogil:
@@ -150,28 +177,32 @@ cdef class CPU:
             char *record = self.record + b * self.record_size
             char *v = self.vector + b * self.vector_size
             Py_ssize_t i
-        for i in range(self.record_size // CACHE_LINE + 1):
+        for i in range(<Py_ssize_t>(sizeof(Member) + 2 * self.rules.m * sizeof(double)) // CACHE_LINE + 1):
             prefetch(record + i * CACHE_LINE)
         for i in range(min(self.vector_size, FETCH_AT_MOST) // CACHE_LINE + 1):
             prefetch(v + i * CACHE_LINE)
 
     cdef void _advance(
-        self, Py_ssize_t b, double f, const char *g, Py_ssize_t k, Py_ssize_t *accepted, Py_ssize_t *finished
+        self, Py_ssize_t b, const Work *work, double f, const char *g, Py_ssize_t k,
+        Py_ssize_t *accepted, Py_ssize_t *finished
     ) noexcept nogil:
         """Tell member b f and row k of g; count what that led to. A member at rest stays as it is."""
         cdef:
             Member *member = self._member(b)
             char *v = self.vector + b * self.vector_size
             char *h0 = self.h0_data
+            char *box = self.box_data + b * self.box_size
             int64_t nit = member.nit
         if member.status >= 0:
             return
         if h0 != NULL:
             h0 += b * self.h0_size
         if self.typenum == cnp.NPY_DOUBLE:
-            advance(&self.rules, member, <double *>v, <double *>h0, f, <const double *>g + k * self.rules.n)
+            advance(&self.rules, member, <double *>v, <double *>h0, <double *>box, work,
+                    f, <const double *>g + k * self.rules.n)
         else:
-            advance(&self.rules, member, <float *>v, <float *>h0, f, <const float *>g + k * self.rules.n)
+            advance(&self.rules, member, <float *>v, <float *>h0, <float *>box, work,
+                    f, <const float *>g + k * self.rules.n)
         accepted[0] += member.nit > nit
         finished[0] += member.status >= 0
 
@@ -194,7 +225,7 @@ cdef class CPU:
         if not self._native(g, self.typenum, 1, self.rules.n):
             return False
         self.accepted = self.finished = 0
-        self._advance(0, f, cnp.PyArray_BYTES(g), 0, &self.accepted, &self.finished)
+        self._advance(0, &self.work, f, cnp.PyArray_BYTES(g), 0, &self.accepted, &self.finished)
         return True
 
     cdef bint _native(self, array, int typenum, int ndim, Py_ssize_t length) noexcept:
@@ -248,9 +279,9 @@ cdef class CPU:
         return self.vectors.dtype
 
     def state(self):
-        """Return the arrays that hold everything, by name; h0 only if there is one."""
-        arrays = {"records": self.records, "vectors": self.vectors}
-        return arrays if self.h0 is None else {**arrays, "h0": self.h0}
+        """Return the arrays that hold everything, by name; h0 and box only if there are such."""
+        arrays = {"records": self.records, "vectors": self.vectors, "h0": self.h0, "box": self.box}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def restore(self, records, vectors):
         """Go on from the arrays of an earlier `state`."""
@@ -272,3 +303,11 @@ cdef class CPU:
             memcpy(cnp.PyArray_BYTES(s) + k * size, slot, size)
             memcpy(cnp.PyArray_BYTES(y) + k * size, slot + size, size)
         return s, y
+
+    def inverse_hessians(self):
+        """Return copies of BFGS's H, (B, n, n): H0 where no pair has been learnt."""
+        n = self.rules.n
+        H = self.vectors[:, 5 * n:].reshape(self.B, n, n).copy()
+        new = self._members()["count"] == 0
+        H[new] = np.eye(n) if self.h0 is None else self.h0 if self.h0.ndim == 2 else self.h0[new]
+        return H

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,13 +28,7 @@ def start(x0: Any, name: str = "x0") -> np.ndarray:
     """
     if type(x0) is np.ndarray and x0.dtype in _NATIVE and x0.ndim and x0.shape[-1] and x0.flags.c_contiguous:
         return x0
-    for kind in type(x0).__mro__:
-        library = _FOREIGN.get(kind.__module__.partition(".")[0])
-        if library is not None:
-            raise TypeError(
-                f"{name} must be something NumPy reads; got a {library} array, which this release does not compute "
-                f"with. Convert it (for instance numpy.asarray({name})), and let fun take and return NumPy arrays."
-            )
+    _refuse_foreign(x0, name)
     try:
         array = np.asarray(x0)
     except ValueError as error:
@@ -72,6 +68,96 @@ def diagonal(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str
             f"{name} must be positive and finite everywhere: it is the diagonal of a positive definite matrix"
         )
     return np.array(given if given.ndim == 1 else given.reshape(-1, n), dtype=dtype, order="C")
+
+
+def matrix(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str = "h0") -> np.ndarray:
+    """Return `h0`, called `name`, a symmetric positive definite matrix: a new array (n, n) or (B, n, n) of `dtype`.
+
+    What rounding has left unsymmetric, as in the hess_inv of SciPy's BFGS, is made symmetric.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not real, symmetric and positive definite, or neither one matrix nor one for each member of a batch of
+        `shape`.
+    """
+    given = start(h0, name)
+    if given.shape not in {(n, n), (*shape, n, n)}:
+        raise ValueError(
+            f"{name} must have shape {(n, n)}, one matrix for all members"
+            + (f", or {(*shape, n, n)}, one for each" if shape else "")
+            + f"; got {given.shape}"
+        )
+    shape = shape if given.ndim > 2 else ()
+    given = given.reshape(-1, n, n)
+    transposed = given.swapaxes(1, 2)
+    with np.errstate(all="ignore"):  # not finite, in `dtype` at least: told below
+        symmetric = np.ascontiguousarray((given + transposed) / 2, dtype=dtype)
+        noise = math.sqrt(np.finfo(given.dtype).eps) * np.abs(given).max(axis=(1, 2), keepdims=True)
+        skew = np.abs(given - transposed) > noise
+    rule = f"{name} must be a symmetric positive definite matrix"
+    for wrong, what in ((~np.isfinite(symmetric), "a number that is not finite"), (skew, "one that is not symmetric")):
+        if wrong.any():
+            b, i, j = np.argwhere(wrong)[0]
+            raise ValueError(f"{rule}; got {what}, in row {i}, column {j}{_of_member(b, shape)}")
+    for b, each in enumerate(symmetric):
+        try:
+            np.linalg.cholesky(each)
+        except np.linalg.LinAlgError:
+            raise ValueError(f"{rule}; got one that is not positive definite{_of_member(b, shape)}") from None
+    return symmetric if shape else symmetric[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What `box` has returned, handed on in place of the bounds it was made of."""
+
+    array: np.ndarray | None
+
+
+def box(bounds: Any, shape: tuple[int, ...], n: int, dtype: np.dtype) -> np.ndarray | None:
+    """Return `bounds` as a C-contiguous array of `dtype`, (2, n) for all members or (B, 2, n); None if there are none.
+
+    ``[..., 0, :]`` are the lower ones, ``[..., 1, :]`` the upper ones, infinite where there is none. To float32 they
+    are rounded inwards, so that what is inside is inside those given; where no float32 is, both become the nearest.
+
+    Parameters
+    ----------
+    bounds : object with lb and ub, sequence of n pairs (min, max), Box, or None
+        As in SciPy; `lb` and `ub` may also have a row for each member of the batch, ``(..., n)``.
+    shape : tuple
+        Axes of the batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a bound is not a real number, a lower one is above its upper one, or nothing is between them; or if they do
+        not fit `n` and `shape`.
+
+    Examples
+    --------
+    >>> box([(0, None), (-1.5, 1.5)], (), 2, np.dtype(float))
+    array([[ 0. , -1.5],
+           [ inf,  1.5]])
+    """
+    if bounds is None:
+        return None
+    if type(bounds) is Box:
+        return bounds.array
+    if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
+        lb, ub = _side(bounds.lb, "lb", shape, n), _side(bounds.ub, "ub", shape, n)
+    else:
+        lb, ub = _pairs(bounds, n)
+    own = lb.ndim > 1 or ub.ndim > 1
+    box = np.empty((math.prod(shape), 2, n) if own else (2, n))
+    box[..., 0, :], box[..., 1, :] = lb, ub
+    _check_box(box, shape)
+    if not np.isfinite(box).any():
+        return None
+    if dtype != box.dtype:
+        box = _rounded_inwards(box, dtype)
+        _check_box(box, shape)
+    return box
 
 
 def values(f: Any, count: int, source: str, dtype: type = np.float64) -> np.ndarray:
@@ -180,3 +266,105 @@ def _numbers(given: Any, letter: str, source: str, dtype: type = np.float64) -> 
     if numbers.dtype.kind not in ("biufc" if dtype is np.complex128 else "biuf"):
         raise TypeError(f"{source} must return real numbers as {letter}; got dtype {numbers.dtype}.")
     return numbers
+
+
+def _refuse_foreign(given: Any, name: str) -> None:
+    """Raise TypeError for arrays whose own kind the caller expects back."""
+    for kind in type(given).__mro__:
+        library = _FOREIGN.get(kind.__module__.partition(".")[0])
+        if library is not None:
+            raise TypeError(
+                f"{name} must be something NumPy reads; got a {library} array, which this release does not compute "
+                f"with. Convert it (for instance numpy.asarray({name})), and let fun take and return NumPy arrays."
+            )
+
+
+def _side(given: Any, name: str, shape: tuple[int, ...], n: int) -> np.ndarray:
+    """Return lb or ub of bounds as (n,), (1,) or (B, n)."""
+    side = start(given, f"bounds.{name}")
+    if side.shape == (n,) or side.shape == (1,):
+        return side
+    if side.shape == (*shape, n):
+        return side.reshape(math.prod(shape), n)
+    raise ValueError(
+        "The number of bounds is not compatible with the length of `x0`. "
+        f"bounds.{name} must be one number, or have shape ({n},), one for each coordinate"
+        + (f", or {(*shape, n)}, a row for each member" if shape else "")
+        + f"; got shape {side.shape}."
+    )
+
+
+def _pairs(bounds: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower and the upper ones of a sequence of n pairs."""
+    _refuse_foreign(bounds, "bounds")
+    rule = "bounds must be an object with lb and ub, like scipy.optimize.Bounds, or a sequence of pairs (min, max)"
+    try:
+        pairs = list(bounds)
+    except TypeError:
+        raise TypeError(f"{rule}; got {bounds!r}") from None
+    if len(pairs) != n:
+        raise ValueError(
+            "The number of bounds is not compatible with the length of `x0`. "
+            f"{rule}, one for each of the {n} coordinates; got {len(pairs)}. "
+            "For bounds of each member, give lb and ub with a row for each."
+        )
+    sides: tuple[list[Any], list[Any]] = ([], [])
+    for i, pair in enumerate(pairs):
+        try:
+            lower, upper = pair
+        except (TypeError, ValueError):
+            raise ValueError(f"bounds[{i}] must be a pair (min, max); got {pair!r}") from None
+        for side, bound, none in ((sides[0], lower, -math.inf), (sides[1], upper, math.inf)):
+            if bound is None:
+                bound = none
+            elif isinstance(bound, np.ndarray) and bound.size == 1:
+                bound = bound.item()
+            if not isinstance(bound, (int, float, np.number)) or isinstance(bound, np.complexfloating):
+                raise TypeError(f"bounds[{i}] must hold real numbers, or None for no bound; got {pair!r}")
+            side.append(bound)
+    return np.array(sides[0], dtype=float), np.array(sides[1], dtype=float)
+
+
+def _check_box(box: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise ValueError for bounds that no finite number is between, and say which."""
+    lower, upper = box[..., 0, :], box[..., 1, :]
+    if ((lower <= upper) & (lower < math.inf) & (upper > -math.inf)).all():
+        return
+    for wrong, rule, cure in (
+        (np.isnan(lower) | np.isnan(upper), "bounds must not be NaN", "For no bound, give None or an infinite number."),
+        (
+            lower > upper,
+            "An upper bound is less than the corresponding lower bound. bounds must have lb <= ub",
+            "Swap them, or give the same number twice to fix the coordinate.",
+        ),
+        (
+            (lower == math.inf) | (upper == -math.inf),
+            f"bounds must have a finite {box.dtype} between them",
+            "For no bound, give lb = -inf or ub = inf.",
+        ),
+    ):
+        if wrong.any():
+            *member, i = map(int, np.argwhere(wrong)[0])
+            which = _of_member(member[0], shape) if member else ""
+            raise ValueError(f"{rule}; got ({lower[*member, i]}, {upper[*member, i]}) at coordinate {i}{which}. {cure}")
+
+
+def _rounded_inwards(box: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the largest box of `dtype` inside `box`; the nearest number where none is inside."""
+    with np.errstate(over="ignore"):
+        rounded = box.astype(dtype)
+    lower, upper = rounded[..., 0, :], rounded[..., 1, :]
+    nearest = lower.copy()
+    np.nextafter(lower, math.inf, out=lower, where=lower < box[..., 0, :])
+    np.nextafter(upper, -math.inf, out=upper, where=upper > box[..., 1, :])
+    empty = lower > upper
+    lower[empty] = upper[empty] = nearest[empty]
+    return rounded
+
+
+def _of_member(b: int, shape: tuple[int, ...]) -> str:
+    """Return the end of a sentence that names member `b` of the flattened batch; nothing for one problem."""
+    if not shape:
+        return ""
+    index = tuple(map(int, np.unravel_index(b, shape)))
+    return f" of member {index if len(shape) > 1 else index[0]}"

@@ -53,7 +53,9 @@ _SCIPY_WORDS = {
 """SciPy's message for a status. Behind "ABNORMAL: " SciPy says nothing, and we say why."""
 
 _KERNEL_OPTIONS = {
-    _WORDS.get(field.name, field.name): field.name for field in fields(Options) if field.name != "method"
+    _WORDS.get(field.name, field.name): field.name
+    for field in fields(Options)
+    if field.name not in ("method", "norm", "xrtol")
 }
 """Options by SciPy's name, with ours."""
 

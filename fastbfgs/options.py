@@ -8,6 +8,8 @@ from dataclasses import InitVar, dataclass
 from numbers import Real
 from typing import Any
 
+METHODS = ("L-BFGS", "L-BFGS-B", "BFGS")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -15,16 +17,22 @@ class Options:
 
     Parameters
     ----------
-    method : {"L-BFGS"}
-        Which way the steps go.
+    method : {"L-BFGS", "L-BFGS-B", "BFGS"}
+        Which way the steps go: by a limited memory of pairs, the same within bounds, or by a dense inverse Hessian.
     history : int
-        Pairs (s, y) remembered, m of Nocedal & Wright; at least 1.
+        Pairs (s, y) remembered, m of Nocedal & Wright; at least 1. Not for BFGS.
     gtol : float
-        Stop at max ``|g_i| <= gtol``; at least 0.
+        Stop at max ``|g_i| <= gtol``, of the projected gradient if there are bounds; at least 0.
     ftol : float
         Stop at ``f_k - f_(k+1) <= ftol * max(|f_k|, |f_(k+1)|, 1)``; at least 0, where 0 means never.
     xtol : float
         Stop at max ``|x_(k+1) - x_k| <= xtol``; at least 0, where 0 means never.
+    xrtol : float
+        Stop at ``||s|| <= xrtol * (xrtol + ||x||)``, 2-norms of a step and of where it led; at least 0, where 0 means
+        never.
+    norm : float
+        Order p of the norm that gtol limits, (sum ``|g_i|**p``)**(1/p); infinite for the largest and -infinite for the
+        smallest ``|g_i|``. Bounds allow only infinity.
     maxiter, maxfun : int
         Iterations and evaluations of a member at most; at least 0. The start is always evaluated.
     maxls : int
@@ -40,8 +48,6 @@ class Options:
         If a value is not a number.
     ValueError
         If a value breaks its rule.
-    NotImplementedError
-        If the method is one of a later release.
 
     Examples
     --------
@@ -57,6 +63,8 @@ class Options:
     gtol: float = 1e-5
     ftol: float = 2.2204460492503131e-09
     xtol: float = 0.0
+    xrtol: float = 0.0
+    norm: float = math.inf
     maxiter: int = 15_000
     maxfun: int = 15_000
     maxls: int = 20
@@ -66,12 +74,8 @@ class Options:
     words: InitVar[Mapping[str, str] | None] = None
 
     def __post_init__(self, words: Mapping[str, str] | None) -> None:
-        if self.method != "L-BFGS":
-            if self.method in _LATER:
-                raise NotImplementedError(
-                    f"method {self.method!r} is not part of this release; use 'L-BFGS', which takes no bounds"
-                )
-            raise ValueError(f"method must be 'L-BFGS'; got {self.method!r}")
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; got {self.method!r}")
         values: dict[str, Any] = vars(self)
         for name, (kind, least, most, rule) in _RULES.items():
             given = values[name]
@@ -85,6 +89,8 @@ class Options:
                 raise ValueError(f"{word} must be {rule}; got {given!r}")
             if type(given) is not kind:
                 object.__setattr__(self, name, kind(given))
+        if self.norm == 0.0:
+            raise ValueError("norm must be a number, not 0; got 0")
         if not self.c1 < self.c2:
             raise ValueError(f"c1 must be less than c2; got {self.c1!r} and {self.c2!r}")
 
@@ -99,6 +105,8 @@ _RULES: dict[str, tuple[type, float, float, str]] = {
     "gtol": (float, 0.0, math.inf, "a number that is not negative"),
     "ftol": (float, 0.0, math.inf, "a number that is not negative (0 switches the test off)"),
     "xtol": (float, 0.0, math.inf, "a number that is not negative (0 switches the test off)"),
+    "xrtol": (float, 0.0, math.inf, "a number that is not negative (0 switches the test off)"),
+    "norm": (float, -math.inf, math.inf, "a number, not 0"),
     "maxiter": (int, 0, _MOST, "an integer that is not negative"),
     "maxfun": (int, 0, _MOST, "an integer that is not negative"),
     "maxls": (int, 1, _MOST, "a positive integer"),
@@ -106,5 +114,3 @@ _RULES: dict[str, tuple[type, float, float, str]] = {
     "c2": (float, math.ulp(0.0), math.nextafter(1.0, 0.0), "a number above c1 and below 1"),
 }
 """Option: its kind, its least and its largest value, and all that in words."""
-
-_LATER = ("BFGS", "L-BFGS-B")

@@ -7,6 +7,7 @@ cdef class Solver:
         object options
         object shape
         object rows
+        object box
         Py_ssize_t n
         Py_ssize_t live
         Py_ssize_t calls

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from fastbfgs.kernels.advance import RECORD, Status
 from fastbfgs.options import Options
 from fastbfgs.result import Result
 
-_FORMAT = 1
+_FORMAT = 2
 """Of the files that `Solver.save` writes."""
 
 
@@ -32,9 +33,14 @@ class Solver:
         Start of one problem, or of each member of a batch. Float32 is computed in float32, everything else in float64.
     options : Options, optional
         Tolerances, limits and the like.
-    h0 : array_like (n,) or (..., n), optional
-        Diagonal of the initial inverse Hessian, positive; for all members or for each. The first step is then -h0 g,
-        and no scaling gamma is applied. Without it the first step is -g, at most 1 long.
+    h0 : array_like, optional
+        Initial inverse Hessian, for all members or for each: its diagonal (n,) or (..., n), positive; for BFGS the
+        whole of it, (n, n) or (..., n, n), symmetric and positive definite. The first step is then -h0 g, and no
+        scaling gamma is applied. Without it the first step is -g, at most 1 long. Not together with bounds.
+    bounds : scipy.optimize.Bounds or sequence of n pairs, optional
+        For method "L-BFGS-B": lower and upper bounds, shared by all members; `Bounds` may also hold arrays (..., n),
+        each member's own. None or an infinite number is no bound. Every point that is asked for lies within them;
+        x0 is moved to the nearest point that does. A member without a finite bound costs no more than by "L-BFGS".
     compact : bool, default True
         Whether `ask` leaves finished members out. If not, it gives all rows, finished ones at their final point.
     workers : int, optional
@@ -53,17 +59,19 @@ class Solver:
         How often `tell` was called.
     accepted : int
         How many members took a step in the last `tell`.
+    box : ndarray (2, n) or (..., 2, n), or None
+        The bounds, lower and upper; None if there is no finite one.
 
     Raises
     ------
     TypeError, ValueError
-        If x0, h0, workers or an option breaks its rule; the message says which, and what is required.
-    NotImplementedError
-        If the method is one of a later release.
+        If x0, h0, bounds, workers or an option breaks its rule; the message says which, and what is required.
 
     References
     ----------
-    J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed., Springer 2006, chapters 3 and 7.
+    J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed., Springer 2006, chapters 3, 6 and 7.
+    R. H. Byrd, P. Lu, J. Nocedal and C. Zhu, "A limited memory algorithm for bound constrained optimization",
+    SIAM J. Sci. Comput. 16 (1995) 1190-1208.
 
     Examples
     --------
@@ -91,6 +99,7 @@ class Solver:
         options: Options | None = None,
         *,
         h0: Any = None,
+        bounds: Any = None,
         compact: bool = True,
         workers: int | None = None,
         **keywords: Any,
@@ -107,9 +116,22 @@ class Solver:
         count = math.prod(self.shape)
         self._single = not self.shape
         self.workers = 1 if self._single and workers is None else threads.resolve(workers)
+        method = self.options.method
         if h0 is not None:
-            h0 = interop.diagonal(h0, self.shape, self.n, start.dtype)
-        self._backend = CPU(start.reshape(count, self.n), self.options, h0, self.workers)
+            h0 = (interop.matrix if method == "BFGS" else interop.diagonal)(h0, self.shape, self.n, start.dtype)
+        start = start.reshape(count, self.n)
+        self.box = None
+        if bounds is not None:
+            if method != "L-BFGS-B":
+                raise ValueError(f'method {method!r} takes no bounds; use "L-BFGS-B", or leave them out')
+            self.box = interop.box(bounds, self.shape, self.n, start.dtype)
+        if self.box is not None:
+            if h0 is not None:
+                raise ValueError("h0 and bounds do not go together; leave one of them out")
+            if self.options.norm != math.inf:
+                raise ValueError(f"norm must be infinite where there are bounds; got {self.options.norm!r}")
+            start = np.clip(start, self.box[..., 0, :], self.box[..., 1, :])
+        self._backend = CPU(start, self.options, h0, self.box, self.workers)
         self.live = count
         self.calls = 0
         self._set_rows(np.arange(count))
@@ -216,8 +238,27 @@ class Solver:
         ----------
         member : int
             Its index in the flattened batch.
+
+        Raises
+        ------
+        ValueError
+            If the method is "BFGS".
         """
+        if self.options.method == "BFGS":
+            raise ValueError("BFGS remembers no pairs; take inverse_hessian()")
         return self._backend.pairs(range(len(self))[member])
+
+    def inverse_hessian(self) -> np.ndarray:
+        """Return a copy of the inverse Hessian that BFGS has learnt: (n, n) of one problem, (..., n, n) of a batch.
+
+        Raises
+        ------
+        ValueError
+            If the method is another.
+        """
+        if self.options.method != "BFGS":
+            raise ValueError(f"method {self.options.method!r} has no dense inverse Hessian; take pairs()")
+        return self._backend.inverse_hessians().reshape(*self.shape, self.n, self.n)
 
     def __len__(self) -> int:
         return len(self._backend.records)
@@ -270,12 +311,20 @@ class Solver:
                 f"{os.fspath(path)!r} is not a state that this version of fastbfgs wrote with Solver.save; "
                 "load it with the version that wrote it"
             )
-        shape, vectors, h0 = tuple(saved["shape"]), saved["vectors"], saved.get("h0")
-        n = int(saved["n"])
+        shape, vectors, n = tuple(saved["shape"]), saved["vectors"], int(saved["n"])
+        options = Options(**json.loads(str(saved["options"])))
+        h0, box = saved.get("h0"), saved.get("box")
+        if h0 is not None and h0.ndim > (2 if options.method == "BFGS" else 1):
+            h0 = h0.reshape(*shape, *h0.shape[1:])
+        bounds = None
+        if box is not None:
+            each = shape if box.ndim == 3 else ()
+            bounds = SimpleNamespace(lb=box[..., 0, :].reshape(*each, n), ub=box[..., 1, :].reshape(*each, n))
         solver = cls(
             vectors[:, :n].reshape(*shape, n),
-            Options(**json.loads(str(saved["options"]))),
-            h0=h0.reshape(*shape, n) if h0 is not None and h0.ndim == 2 else h0,
+            options,
+            h0=h0,
+            bounds=bounds,
             compact=bool(saved["compact"]),
             workers=workers,
         )

@@ -15,6 +15,7 @@ from fastbfgs import Options, Solver, minimize
 from tests.problems import by_name, starts
 
 ONE = np.array([-1.2, 1.0, 0.5])
+BOX = [(0.0, 1.0)] * 3
 MANY = np.arange(12.0).reshape(4, 3) / 10
 
 
@@ -319,9 +320,36 @@ def test_before_the_first_evaluation(call, error, message):
     ("options keyword twice", lambda: Solver(ONE, options=Options(), gtol=1e-3), TypeError, r"options .*by name.*gtol"),
     ("options mapping", lambda: Solver(ONE, {"gtol": 1e-3}), TypeError, r"options must be .*Options.*got .*dict"),
     ("unknown", lambda: Solver(ONE, maxcor=5), TypeError, r"unexpected keyword argument 'maxcor'"),
-    ("later method", lambda: Solver(ONE, method="BFGS"), NotImplementedError, r"'BFGS'.*use 'L-BFGS'"),
-    ("later box", lambda: Solver(ONE, method="L-BFGS-B"), NotImplementedError, r"'L-BFGS-B'.*use 'L-BFGS'"),
-    ("method", lambda: Solver(ONE, method="Newton"), ValueError, r"method must be 'L-BFGS'; got 'Newton'"),
+    ("method", lambda: Solver(ONE, method="Newton"), ValueError, r"method must be one of 'L-BFGS', .*; got 'Newton'"),
+    ("norm", lambda: Solver(ONE, norm=0), ValueError, r"norm must be a number, not 0; got 0"),
+    ("norm NaN", lambda: Solver(ONE, norm=np.nan), ValueError, r"norm must be a number, not 0; got nan"),
+    ("xrtol", lambda: Solver(ONE, xrtol=-1.0), ValueError, r"xrtol must be a number that is not negative"),
+    (
+        "L-BFGS bounds",
+        lambda: Solver(ONE, bounds=BOX),
+        ValueError,
+        r"method 'L-BFGS' takes no bounds; use \"L-BFGS-B\"",
+    ),
+    (
+        "BFGS bounds",
+        lambda: Solver(ONE, method="BFGS", bounds=BOX),
+        ValueError,
+        r"method 'BFGS' takes no bounds; use \"L-BFGS-B\"",
+    ),
+    (
+        "bounds and h0",
+        lambda: Solver(ONE, method="L-BFGS-B", bounds=BOX, h0=[1.0, 1.0, 1.0]),
+        ValueError,
+        r"h0 and bounds do not go together",
+    ),
+    (
+        "bounds and norm",
+        lambda: Solver(ONE, method="L-BFGS-B", bounds=BOX, norm=2),
+        ValueError,
+        r"norm must be infinite where there are bounds; got 2",
+    ),
+    ("pairs", lambda: Solver(ONE, method="BFGS").pairs(), ValueError, r"BFGS remembers no pairs"),
+    ("no matrix", lambda: Solver(ONE).inverse_hessian(), ValueError, r"'L-BFGS' has no dense inverse Hessian"),
     ("h0 sign", lambda: Solver(ONE, h0=[-1.0, 1.0, 1.0]), ValueError, r"h0 must be positive and finite"),
     ("h0 shape", lambda: Solver(MANY, h0=np.ones(4)), ValueError, r"h0 must have shape \(3,\).*\(4, 3\).*got \(4,\)"),
     ("h0 text", lambda: Solver(ONE, h0="identity"), TypeError, r"h0 must hold real numbers.*<U8"),

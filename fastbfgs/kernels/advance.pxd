@@ -2,7 +2,7 @@
 
 from cython cimport floating
 
-from fastbfgs.kernels.state cimport Member, Rules
+from fastbfgs.kernels.state cimport Member, Rules, Work
 
 cpdef enum Status:
     RUNNING = -1
@@ -18,9 +18,10 @@ cpdef enum Status:
     UNBOUNDED = 23
 
 cdef void advance(
-    const Rules *rules, Member *member, floating *v, const floating *h0, double f, const floating *g
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
+    double f, const floating *g
 ) noexcept nogil
 
 cdef void point(
-    const Rules *rules, const Member *member, const floating *v, floating *x
+    const Rules *rules, const Member *member, const floating *v, const floating *box, floating *x
 ) noexcept nogil

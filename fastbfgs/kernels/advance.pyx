@@ -12,10 +12,12 @@ import numpy as np
 
 from libc.math cimport fabs, fmax, isfinite, INFINITY
 
+from fastbfgs.kernels.bfgs cimport bfgs_direction, bfgs_push
+from fastbfgs.kernels.box cimport box_direction, longest_step, projected_max, step_to
 from fastbfgs.kernels.contracts cimport require
 from fastbfgs.kernels.lbfgs cimport direction, forget, push
-from fastbfgs.kernels.state cimport Member, Rules, Search
-from fastbfgs.kernels.vectors cimport dot, max_abs, norm
+from fastbfgs.kernels.state cimport BFGS, Member, Rules, Search, Work
+from fastbfgs.kernels.vectors cimport dot, max_abs, norm, norm_of_order
 from fastbfgs.kernels.wolfe cimport (
     ACCEPT, GIVE_UP, TAKE_LO, TRIAL, WOLFE_NOISE, Verdict, best_so_far, search_begin, search_step,
 )
@@ -26,44 +28,59 @@ RECORD = np.asarray(<Member[:1]>&_blank).dtype
 
 
 cdef void point(
-    const Rules *rules, const Member *member, const floating *v, floating *x
+    const Rules *rules, const Member *member, const floating *v, const floating *box, floating *x
 ) noexcept nogil:
     """The point the member asks about, or rests at: x + alpha p."""
-    cdef:
-        Py_ssize_t i
-        double alpha = member.search.alpha
-        const floating *p = v + 2 * rules.n
+    cdef Py_ssize_t i
     if member.status >= 0 or not member.started:
         for i in range(rules.n):
             x[i] = v[i]
     else:
-        for i in range(rules.n):
+        step(rules, member, v, box, member.search.alpha, x)
+
+
+cdef inline void step(
+    const Rules *rules, const Member *member, const floating *v, const floating *box, double alpha, floating *x
+) noexcept nogil:
+    """x + alpha p, within the bounds."""
+    cdef:
+        Py_ssize_t n = rules.n, i
+        const floating *p = v + 2 * n
+    if member.bounded and not (member.clear and alpha <= 1.0):
+        for i in range(n):
+            x[i] = step_to(v[i], alpha, p[i], box[i], box[n + i], rules.eps)
+    else:
+        for i in range(n):
             x[i] = <floating>(<double>v[i] + alpha * <double>p[i])
 
 
 cdef void advance(
-    const Rules *rules, Member *member, floating *v, const floating *h0, double f, const floating *g
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
+    double f, const floating *g
 ) noexcept nogil:
     """Take f and g at the point asked for; decide; ask for the next point, or stop."""
     cdef:
         Py_ssize_t n = rules.n, i
         Search *search = &member.search
-        double alpha = search.alpha
+        double alpha = search.alpha, dphi
         floating *g_lo = v + 3 * n
         Verdict verdict
     require(member.status < 0)
     member.nfev += 1
     if not member.started:
-        begin(rules, member, v, h0, f, g)
+        begin(rules, member, v, h0, box, work, f, g)
         return
     if f == -INFINITY:
-        move(rules, member, v, alpha, f, g)
+        move(rules, member, v, box, alpha, f, g)
         member.status = UNBOUNDED
         return
 
-    verdict = search_step(rules, search, f, dot(n, v + 2 * n, g))
+    dphi = dot(n, v + 2 * n, g)
+    if member.bounded and search.evals == 0 and dphi < rules.c2 * search.dphi0:
+        search.largest = longest_step(n, v, v + 2 * n, box)  # only now is a step longer than the first wanted
+    verdict = search_step(rules, search, f, dphi)
     if verdict == ACCEPT:
-        accept(rules, member, v, h0, alpha, f, g)
+        accept(rules, member, v, h0, box, work, alpha, f, g)
         return
     if search.lo == alpha:
         for i in range(n):
@@ -71,7 +88,7 @@ cdef void advance(
     if verdict == TRIAL and member.nfev >= rules.maxfun:
         verdict = best_so_far(search)
     if verdict == TAKE_LO:
-        accept(rules, member, v, h0, search.lo, search.phi_lo, g_lo)
+        accept(rules, member, v, h0, box, work, search.lo, search.phi_lo, g_lo)
         if member.nfev >= rules.maxfun and member.status != CONVERGED_GRADIENT:
             member.status = MAXFUN                          # a search cut short says nothing of convergence
     elif verdict == GIVE_UP:
@@ -81,13 +98,14 @@ cdef void advance(
             member.status = MAXFUN
         elif member.count > 0:
             forget(member)
-            set_off(rules, member, v, h0)
+            set_off(rules, member, v, h0, box, work)
         else:
             member.status = STALLED if member.flat else ABNORMAL
 
 
 cdef void begin(
-    const Rules *rules, Member *member, floating *v, const floating *h0, double f, const floating *g
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
+    double f, const floating *g
 ) noexcept nogil:
     """Take f and g at the start."""
     cdef:
@@ -97,36 +115,36 @@ cdef void begin(
         v[n + i] = g[i]
         check += 0.0 * <double>g[i]
     member.f = f
-    member.g_max = max_abs(n, g)
+    member.g_size = gradient_size(rules, member, v, box)
     member.started = True
     if f == -INFINITY:
         member.status = UNBOUNDED
     elif not (isfinite(f) and check == 0.0):
         member.status = NONFINITE_START
-    elif member.g_max <= rules.gtol:
+    elif member.g_size <= rules.gtol:
         member.status = CONVERGED_GRADIENT
     elif rules.maxiter <= 0:
         member.status = MAXITER
     elif rules.maxfun <= 1:
         member.status = MAXFUN
     else:
-        set_off(rules, member, v, h0)
+        set_off(rules, member, v, h0, box, work)
 
 
 cdef void set_off(
-    const Rules *rules, Member *member, floating *v, const floating *h0
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work
 ) noexcept nogil:
     """Choose p, and ask for the first trial along it."""
     cdef:
         Py_ssize_t n = rules.n, i
         floating *p = v + 2 * n
-        double dphi0 = direction(rules, member, v, h0), length
+        double dphi0 = which_way(rules, member, v, h0, box, work), length
     if member.count > 0 and not (dphi0 < 0.0 and isfinite(dphi0)):
         forget(member)
-        dphi0 = direction(rules, member, v, h0)
+        dphi0 = which_way(rules, member, v, h0, box, work)
     if member.count == 0 and h0 == NULL:
         # Nothing is known of the scale of x: no first step longer than 1.
-        length = norm(n, v + n, member.g_max)
+        length = norm(n, p, max_abs(n, p))
         if length > 1.0:
             for i in range(n):
                 p[i] = <floating>(<double>p[i] / length)
@@ -138,38 +156,74 @@ cdef void set_off(
         member.status = STALLED if member.flat or dphi0 == 0.0 else ABNORMAL
 
 
+cdef inline double which_way(
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work
+) noexcept nogil:
+    """Set p; return p.g."""
+    if member.bounded:
+        return box_direction(rules, member, v, box, work)
+    if rules.method == BFGS:
+        return bfgs_direction(rules, member, v, h0)
+    return direction(rules, member, v, h0)
+
+
+cdef inline void learn(
+    const Rules *rules, Member *member, floating *v, const floating *h0
+) noexcept nogil:
+    """Take the pair that `move` has left in the rooms of p and g_lo."""
+    cdef:
+        const floating *s = v + 2 * rules.n
+        floating *y = v + 3 * rules.n
+    if rules.method == BFGS:
+        bfgs_push(rules, member, v, h0, s, y)
+    elif push(rules, member, v, s, y) and rules.tables and member.fresh < member.count:
+        member.fresh += 1
+
+
+cdef inline double gradient_size(
+    const Rules *rules, const Member *member, const floating *v, const floating *box
+) noexcept nogil:
+    """The size of g that gtol limits."""
+    cdef Py_ssize_t n = rules.n
+    if member.bounded:
+        return projected_max(n, v, v + n, box)
+    return norm_of_order(n, v + n, rules.norm)
+
+
 cdef void accept(
-    const Rules *rules, Member *member, floating *v, const floating *h0,
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
     double alpha, double f, const floating *g
 ) noexcept nogil:
     """Take the step alpha, where f and g are known; stop there, or set off again."""
     cdef:
         Py_ssize_t n = rules.n
-        double f_old = member.f, g_max_old = member.g_max
+        double f_old = member.f, g_size_old = member.g_size
         const floating *s = v + 2 * n
-        const floating *y = v + 3 * n
-    move(rules, member, v, alpha, f, g)
-    push(rules, member, v, s, y)
-    member.g_max = max_abs(n, v + n)
+    move(rules, member, v, box, alpha, f, g)
+    learn(rules, member, v, h0)
+    member.g_size = gradient_size(rules, member, v, box)
     member.flat = False
-    if member.g_max <= rules.gtol:
+    if member.g_size <= rules.gtol:
         member.status = CONVERGED_GRADIENT
     elif rules.xtol > 0.0 and max_abs(n, s) <= rules.xtol:
         member.status = CONVERGED_STEP
+    elif rules.xrtol > 0.0 and (
+            norm(n, s, max_abs(n, s)) <= rules.xrtol * (rules.xrtol + norm(n, v, max_abs(n, v)))):
+        member.status = CONVERGED_STEP
     elif rules.ftol > 0.0 and f_old - f <= rules.ftol * fmax(fmax(fabs(f_old), fabs(f)), 1.0):
         member.status = CONVERGED_DECREASE
-    elif f >= f_old and member.g_max >= g_max_old:
+    elif f >= f_old and member.g_size >= g_size_old:
         member.status = STALLED
     elif member.nit >= rules.maxiter:
         member.status = MAXITER
     elif member.nfev >= rules.maxfun:
         member.status = MAXFUN
     else:
-        set_off(rules, member, v, h0)
+        set_off(rules, member, v, h0, box, work)
 
 
 cdef void move(
-    const Rules *rules, Member *member, floating *v, double alpha, double f, const floating *g
+    const Rules *rules, Member *member, floating *v, const floating *box, double alpha, double f, const floating *g
 ) noexcept nogil:
     """x += alpha p. The room of p and g_lo, both spent now, is left holding s and y."""
     cdef:
@@ -177,10 +231,16 @@ cdef void move(
         floating *p = v + 2 * n
         floating *y = v + 3 * n
         floating x_new, g_new
-    for i in range(n):
-        x_new = <floating>(<double>v[i] + alpha * <double>p[i])
-        p[i] = x_new - v[i]
-        v[i] = x_new
+    if member.bounded and not (member.clear and alpha <= 1.0):
+        for i in range(n):
+            x_new = step_to(v[i], alpha, p[i], box[i], box[n + i], rules.eps)
+            p[i] = x_new - v[i]
+            v[i] = x_new
+    else:
+        for i in range(n):
+            x_new = <floating>(<double>v[i] + alpha * <double>p[i])
+            p[i] = x_new - v[i]
+            v[i] = x_new
     for i in range(n):
         g_new = g[i]                                        # g may be g_lo, which is y's room
         y[i] = g_new - v[n + i]

@@ -1,13 +1,21 @@
 """The kernels one at a time, seen from Python: what the tests hold against their oracles. Nothing else uses it."""
 import numpy as np
 
+cimport numpy as cnp
 from cython cimport floating
 from libc.stdlib cimport calloc, free
 
-from fastbfgs.kernels.lbfgs cimport direction as _direction, push
-from fastbfgs.kernels.state cimport Member, Rules, Search
+from fastbfgs.kernels.bfgs cimport bfgs_direction, bfgs_push
+from fastbfgs.kernels.box cimport (
+    box_direction, cauchy, columns_of, dual, longest_step, subspace, work_in, work_size,
+)
+from fastbfgs.kernels.compact cimport Compact, compact
+from fastbfgs.kernels.lbfgs cimport direction as lbfgs_direction, push
+from fastbfgs.kernels.state cimport BFGS, LBFGS, Member, Rules, Search, Work
 from fastbfgs.kernels.vectors cimport dot as _dot, norm as _norm, max_abs
 from fastbfgs.kernels.wolfe cimport ACCEPT, GIVE_UP, TAKE_LO, TRIAL, search_begin, search_step
+
+cnp.import_array()
 
 VERDICTS = {TRIAL: "TRIAL", ACCEPT: "ACCEPT", TAKE_LO: "TAKE_LO", GIVE_UP: "GIVE_UP"}
 
@@ -18,12 +26,13 @@ cdef class LineSearch:
     cdef Rules rules
     cdef Search search
 
-    def __init__(self, double phi0, double dphi0, double alpha, *, c1, c2, maxls, eps):
+    def __init__(self, double phi0, double dphi0, double alpha, *, c1, c2, maxls, eps, largest=np.inf):
         self.rules.c1 = c1
         self.rules.c2 = c2
         self.rules.maxls = maxls
         self.rules.eps = eps
         search_begin(&self.search, phi0, dphi0, alpha)
+        self.search.largest = largest
 
     def step(self, double phi, double dphi):
         """Take phi and dphi at `alpha`; return the verdict's name."""
@@ -38,31 +47,133 @@ cdef class LineSearch:
         return self.search.lo
 
 
-def direction(const floating[::1] g, const floating[:, ::1] s, const floating[:, ::1] y, Py_ssize_t m, h0=None):
-    """lbfgs.pxd: push the pairs (k, n), oldest first, into a ring of m slots; return p, p.g and the pairs kept."""
+cdef class Learnt:
+    """One member at x, where the gradient is g, that has learnt the pairs (k, n), oldest first.
+
+    `box` (2, n) and `h0` as in `fastbfgs.cpu.CPU`; method "L-BFGS" or "BFGS".
+    """
+
     cdef:
         Rules rules
-        Py_ssize_t k, n = g.shape[0]
-        floating[::1] diagonal
-        floating[::1] v
+        Work work
         Member *member
-    rules.n = n
-    rules.m = m
-    dtype = np.float32 if floating is float else np.float64
-    rules.eps = np.finfo(dtype).eps
-    vectors = np.zeros((4 + 2 * m) * n, dtype)
-    v = vectors
-    vectors[n:2 * n] = g
-    if h0 is not None:
-        diagonal = h0
-    member = <Member *>calloc(1, sizeof(Member) + 2 * m * sizeof(double))
-    try:
-        for k in range(s.shape[0]):
-            push(&rules, member, &v[0], &s[k, 0], &y[k, 0])
-        slope = _direction(&rules, member, &v[0], NULL if h0 is None else &diagonal[0])
-        return vectors[2 * n:3 * n].copy(), slope, member.count
-    finally:
-        free(member)
+        readonly object vectors
+        object h0, box, room
+
+    def __cinit__(self):
+        self.member = NULL
+
+    def __init__(self, x, g, s, y, Py_ssize_t m=10, h0=None, box=None, method="L-BFGS"):
+        dtype = g.dtype
+        n = len(g)
+        rules = &self.rules
+        rules.n = n
+        rules.m = m
+        rules.method = BFGS if method == "BFGS" else LBFGS
+        rules.tables = box is not None
+        rules.eps = np.finfo(dtype).eps
+        self.h0, self.box = h0, box
+        self.vectors = np.zeros((4 + 2 * m) * n if method == "L-BFGS" else (5 + n) * n, dtype)
+        self.vectors[:n] = x
+        self.vectors[n:2 * n] = g
+        self.room = np.empty(work_size(rules, dtype.itemsize), np.uint8)
+        self.work = work_in(rules, cnp.PyArray_BYTES(self.room))
+        self.member = <Member *>calloc(1, sizeof(Member) + (2 * m + 2 * m * m) * sizeof(double))
+        self.member.bounded = box is not None
+        for s_k, y_k in zip(s, y, strict=True):
+            self.learn(s_k, y_k)
+
+    def __dealloc__(self):
+        free(self.member)
+
+    def learn(self, s, y):
+        """Take the pair, if its curvature can be trusted."""
+        n = self.rules.n
+        v = self.vectors
+        v[2 * n:3 * n] = s
+        v[3 * n:4 * n] = y
+        if v.dtype == np.float64:
+            self._learn(<double *>cnp.PyArray_DATA(v), <double *>data(self.h0))
+        else:
+            self._learn(<float *>cnp.PyArray_DATA(v), <float *>data(self.h0))
+
+    cdef _learn(self, floating *v, floating *h0):
+        cdef Py_ssize_t n = self.rules.n
+        if self.rules.method == BFGS:
+            bfgs_push(&self.rules, self.member, v, h0, v + 2 * n, v + 3 * n)
+        elif push(&self.rules, self.member, v, v + 2 * n, v + 3 * n) and self.member.fresh < self.member.count:
+            self.member.fresh += 1
+
+    @property
+    def count(self):
+        """Pairs remembered; for BFGS whether there was one."""
+        return self.member.count
+
+    @property
+    def resting_at_most(self):
+        """How many resting coordinates the dual method takes."""
+        return columns_of(self.rules.n, self.rules.m)
+
+    def direction(self, way=""):
+        """Return p and p.g; within bounds `way` may ask for one of the ways alone: "cauchy", "subspace" or "dual"."""
+        v = self.vectors
+        n = self.rules.n
+        if v.dtype == np.float64:
+            slope = self._direction(
+                <double *>cnp.PyArray_DATA(v), <double *>data(self.h0), <double *>data(self.box), way)
+        else:
+            slope = self._direction(
+                <float *>cnp.PyArray_DATA(v), <float *>data(self.h0), <float *>data(self.box), way)
+        return v[2 * n:3 * n].copy(), slope
+
+    cdef double _direction(self, floating *v, floating *h0, floating *box, str way) except? -1.0:
+        cdef:
+            Compact B
+            Py_ssize_t n = self.rules.n, i, resting = 0
+            Member *member = self.member
+        if way == "dual":
+            for i in range(n):
+                if (v[i] <= box[i] and v[n + i] >= 0.0) or (v[i] >= box[n + i] and v[n + i] <= 0.0):
+                    self.work.order[resting] = i
+                    resting += 1
+            if resting > columns_of(n, self.rules.m):
+                raise ValueError("more coordinates rest than the dual method has room for")
+            return 0.0 if dual(&self.rules, member, v, &self.work, resting) else np.nan
+        if way:
+            if not compact(&self.rules, member, v, self.work.small, &B):
+                return np.nan
+            cauchy(&self.rules, member, v, box, &self.work, &B)
+            return 0.0 if way == "cauchy" else subspace(&self.rules, member, v, box, &self.work, &B)
+        if self.rules.method == BFGS:
+            return bfgs_direction(&self.rules, member, v, h0)
+        if member.bounded:
+            return box_direction(&self.rules, member, v, box, &self.work)
+        return lbfgs_direction(&self.rules, member, v, h0)
+
+    @property
+    def rests(self):
+        """Which coordinates rest at the generalised Cauchy point found last (n,)."""
+        return np.array([self.work.t[i] < 0.0 for i in range(self.rules.n)])
+
+    @property
+    def longest_step(self):
+        """The longest step along p within the bounds."""
+        cdef Py_ssize_t n = self.rules.n
+        if self.vectors.dtype == np.float64:
+            return longest_step(n, <double *>data(self.vectors), <double *>data(self.vectors) + 2 * n,
+                                <double *>data(self.box))
+        return longest_step(n, <float *>data(self.vectors), <float *>data(self.vectors) + 2 * n,
+                            <float *>data(self.box))
+
+
+cdef void *data(array):
+    return NULL if array is None else cnp.PyArray_DATA(array)
+
+
+def direction(g, s, y, Py_ssize_t m, h0=None):
+    """lbfgs.pxd: push the pairs (k, n), oldest first, into a ring of m slots; return p, p.g and the pairs kept."""
+    member = Learnt(np.zeros_like(g), g, s, y, m, h0)
+    return *member.direction(), member.count
 
 
 def dot(const floating[::1] a, const floating[::1] b):

@@ -9,19 +9,31 @@
 # g_lo     the gradient at the best trial of this search      per trial
 # s_j y_j  the pairs, a ring: `head` is the next slot         memory
 #
-# The point a member asks for is x + alpha p. It is never stored: whoever is asked may write into his copy.
-# Behind each record stand 2 m float64 of its own: rho_j, and a_j, the scratch of Algorithm 7.4.
+# BFGS has u | H (n, n) in place of the pairs, see bfgs.pxd. The point a member asks for is x + alpha p. It is never
+# stored: whoever is asked may write into his copy.
+# Behind each record stand 2 m float64 of its own: rho_j, and a_j, the scratch of Algorithm 7.4. In a run with bounds
+# the tables of compact.pxd follow, 2 m^2 more.
+#
+# Bounds, if a member has any, are one row of its own or of all: `box`, lower (n) | upper (n), of the vectors' dtype.
 
 from libc.stdint cimport int32_t, int64_t
+
+cdef enum Method:           # which way the steps go
+    LBFGS                   # L-BFGS-B is this too, for the members that have bounds
+    BFGS
 
 cdef struct Rules:          # the same for all members, for the whole run
     Py_ssize_t n            # coordinates
     Py_ssize_t m            # pairs remembered at most
+    Method method
+    bint tables             # room for those of compact.pxd stands behind every record
     double c1               # sufficient decrease, N&W (3.6a)
     double c2               # curvature, N&W (3.7b)
     double gtol             # stop at max |g_i| <= gtol
     double ftol             # stop at f_k - f_(k+1) <= ftol max(|f_k|, |f_(k+1)|, 1); 0: never
     double xtol             # stop at max |s_i| <= xtol; 0: never
+    double xrtol            # stop at ||s||_2 <= xrtol (xrtol + ||x||_2); 0: never
+    double norm             # order of the norm that gtol limits: infinity for max |g_i|
     double eps              # rounding unit of the vectors' dtype
     int64_t maxiter         # accepted steps
     int64_t maxfun          # evaluations
@@ -38,6 +50,7 @@ cdef struct Search:         # one line search; the letters of wolfe.pxd
     double phi_hi
     double dphi_hi
     double ceiling          # the shortest step known to have no finite phi
+    double largest          # the longest step within the bounds, once one longer than the first may be wanted
     double width            # of the bracket now, and one trial before
     double width_old
     int32_t bracketed
@@ -47,7 +60,7 @@ cdef struct Search:         # one line search; the letters of wolfe.pxd
 cdef struct Member:
     # per accepted iterate
     double f
-    double g_max            # max |g_i|
+    double g_size           # max |g_i|, or another norm; of the projected gradient, if there are bounds
     int64_t nit
     # memory
     double gamma            # s.y / y.y of the newest pair
@@ -60,7 +73,16 @@ cdef struct Member:
     int32_t status          # Status; negative while it runs
     int32_t started         # the start has been evaluated
     int32_t flat            # a search failed where the model promised less than f can show
-    int32_t spare           # keeps the record a multiple of 8 bytes
+    int32_t bounded         # some coordinate has a finite bound
+    int32_t fresh           # of the newest pairs, how many are not in the tables yet
+    int32_t clear           # up to alpha = 1 the ray of this search crosses no bound
+
+
+cdef struct Work:           # scratch that a thread lends to the member at hand, see box.pxd
+    double *small           # for the matrices and vectors of compact.pxd
+    double *t               # (n) breakpoints of the projected gradient path
+    Py_ssize_t *order       # (n) a heap of them; or the coordinates that rest
+    void *columns           # (1 + columns, n) of the vectors' dtype: -g and unit vectors, and what H makes of them
 
 
 cdef inline double *rho_of(Member *member) noexcept nogil:

@@ -9,7 +9,7 @@
 # The build forbids fused multiply-add (-ffp-contract=off), for the same reason as the lanes.
 
 from cython cimport floating
-from libc.math cimport fabs, sqrt
+from libc.math cimport fabs, fmin, pow, sqrt, INFINITY
 
 cdef enum:
     LANES = 4
@@ -34,6 +34,13 @@ cdef inline double dot(Py_ssize_t n, const floating *a, const floating *b) noexc
     if n & 1:
         lane[2] += <double>a[i] * <double>b[i]
     return (lane[0] + lane[2]) + (lane[1] + lane[3])
+
+
+cdef inline void axpy(Py_ssize_t n, double c, const floating *a, floating *b) noexcept nogil:
+    """b += c a"""
+    cdef Py_ssize_t i
+    for i in range(n):
+        b[i] = <floating>(<double>b[i] + c * <double>a[i])
 
 
 cdef inline double axpy_dot(
@@ -92,3 +99,18 @@ cdef inline double norm(Py_ssize_t n, const floating *a, double largest) noexcep
         scaled = <double>a[i] / largest
         total += scaled * scaled
     return largest * sqrt(total)
+
+
+cdef inline double norm_of_order(Py_ssize_t n, const floating *a, double order) noexcept nogil:
+    """(sum |a_i|^order)^(1 / order); max |a_i| for infinity, min |a_i| for -infinity."""
+    cdef:
+        double largest = max_abs(n, a), total = 0.0, smallest = INFINITY
+        Py_ssize_t i
+    if order == INFINITY or n == 0:
+        return largest
+    if order == 2.0:
+        return norm(n, a, largest)
+    for i in range(n):
+        smallest = fmin(smallest, fabs(<double>a[i]))
+        total += pow(fabs(<double>a[i]), order)
+    return smallest if order == -INFINITY else pow(total, 1.0 / order)

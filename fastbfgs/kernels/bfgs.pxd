@@ -1,0 +1,78 @@
+# Which way: the dense BFGS inverse Hessian of one member.
+#
+# Follows J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed. (2006): the update (6.17), and before the first
+# one the scaling (6.20) of H0 = I. We deviate in three places:
+# - a pair enters only if its cosine is above the rounding unit, as in lbfgs.pxd: there `curvature`;
+# - H0 may be a given matrix, which is then not scaled;
+# - (6.17) is multiplied out, which takes O(n^2): with u = H y and rho = 1 / s.y,
+#
+#       H + w s' + s w',    w = rho (1 + rho y.u) / 2 s - rho u,
+#
+#   in which both triangles have the same bits.
+#
+# vectors of a member, in units of n, behind x | g | p | g_lo:    u | H, row after row
+#
+# An update passes over H twice: once to form u, and once to change it and to form the next direction, -H g, while each
+# row is at hand. That direction waits in the room of y, which is spent then, for `bfgs_direction`.
+
+from cython cimport floating
+from libc.string cimport memcpy
+
+from fastbfgs.kernels.lbfgs cimport curvature
+from fastbfgs.kernels.state cimport Member, Rules
+from fastbfgs.kernels.vectors cimport dot
+
+
+cdef inline void bfgs_push(
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *s, floating *y
+) noexcept nogil:
+    """Let H learn the pair (s, y), if its curvature can be trusted; leave -H g in y."""
+    cdef:
+        Py_ssize_t n = rules.n, i, j
+        const floating *g = v + n
+        floating *w = v + 4 * n                             # u, then w
+        floating *H = v + 5 * n
+        floating *row
+        double sy, yy, half, w_i, s_i
+    if curvature(rules, s, y, &sy, &yy):
+        if member.count == 0:
+            if h0 != NULL:
+                memcpy(H, h0, n * n * sizeof(H[0]))
+            else:
+                for i in range(n):
+                    row = H + i * n
+                    for j in range(n):
+                        row[j] = 0
+                    row[i] = <floating>(sy / yy)
+        member.count = 1
+        for i in range(n):
+            w[i] = <floating>dot(n, H + i * n, y)
+        half = 0.5 * (1.0 + dot(n, y, w) / sy)
+        for i in range(n):
+            w[i] = <floating>((half * <double>s[i] - <double>w[i]) / sy)
+        for i in range(n):
+            row = H + i * n
+            w_i = w[i]
+            s_i = s[i]
+            for j in range(n):
+                row[j] = <floating>(<double>row[j] + (w_i * <double>s[j] + s_i * <double>w[j]))
+            y[i] = <floating>-dot(n, row, g)
+    elif member.count > 0:
+        for i in range(n):
+            y[i] = <floating>-dot(n, H + i * n, g)
+
+
+cdef inline double bfgs_direction(
+    const Rules *rules, const Member *member, floating *v, const floating *h0
+) noexcept nogil:
+    """p = -H g; return p.g."""
+    cdef:
+        Py_ssize_t n = rules.n, i
+        const floating *g = v + n
+        floating *p = v + 2 * n
+    if member.count > 0:                                    # as `bfgs_push` has left it
+        memcpy(p, v + 3 * n, n * sizeof(p[0]))
+    else:
+        for i in range(n):
+            p[i] = -g[i] if h0 == NULL else <floating>-dot(n, h0 + i * n, g)
+    return dot(n, p, g)
