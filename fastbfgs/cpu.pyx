@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 
 from fastbfgs.kernels.advance cimport RUNNING, advance, point
 from fastbfgs.kernels.box cimport work_in, work_size
-from fastbfgs.kernels.state cimport BFGS, LBFGS, Member, Work
+from fastbfgs.kernels.state cimport BFGS, BOXED, LBFGS, Member, Work
 
 from fastbfgs import threads
 from fastbfgs.kernels.advance import RECORD
@@ -102,7 +102,8 @@ cdef class CPU:
             self._member(b).f = NAN
             self._member(b).status = RUNNING
         if box is not None:
-            self._members()["bounded"] = np.isfinite(box).any(axis=(-2, -1))
+            finite = np.isfinite(box)
+            self._members()["bounded"] = np.where(finite.all(axis=(-2, -1)), BOXED, finite.any(axis=(-2, -1)))
         self.vectors[:, :rules.n] = x0
         self.vectors[:, rules.n:2 * rules.n] = np.nan
 

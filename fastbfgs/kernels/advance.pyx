@@ -6,7 +6,8 @@ Algorithm 7.5. We deviate in five places:
 - a direction that does not descend, or a line search that finds no step, drops the memory and tries -g, once;
 - f = -inf ends the run at that point: there is nothing lower;
 - convergence is looked at before the limits, so a member that converges with its last iteration has converged;
-- a step that lowers neither f nor max |g_i| ends the run as stalled, where f can no longer tell its points apart.
+- a step that lowers neither f nor max |g_i| ends the run as stalled, where f can no longer tell its points apart;
+  within bounds only if it was along -g.
 """
 import numpy as np
 
@@ -16,7 +17,7 @@ from fastbfgs.kernels.bfgs cimport bfgs_direction, bfgs_push
 from fastbfgs.kernels.box cimport box_direction, longest_step, projected_max, step_to
 from fastbfgs.kernels.contracts cimport require
 from fastbfgs.kernels.lbfgs cimport direction, forget, push
-from fastbfgs.kernels.state cimport BFGS, Member, Rules, Search, Work
+from fastbfgs.kernels.state cimport BFGS, BOXED, Member, Rules, Search, Work
 from fastbfgs.kernels.vectors cimport dot, max_abs, norm, norm_of_order
 from fastbfgs.kernels.wolfe cimport (
     ACCEPT, GIVE_UP, TAKE_LO, TRIAL, WOLFE_NOISE, Verdict, best_so_far, search_begin, search_step,
@@ -142,7 +143,7 @@ cdef void set_off(
     if member.count > 0 and not (dphi0 < 0.0 and isfinite(dphi0)):
         forget(member)
         dphi0 = which_way(rules, member, v, h0, box, work)
-    if member.count == 0 and h0 == NULL:
+    if member.count == 0 and h0 == NULL and member.bounded != BOXED:
         # Nothing is known of the scale of x: no first step longer than 1.
         length = norm(n, p, max_abs(n, p))
         if length > 1.0:
@@ -199,10 +200,12 @@ cdef void accept(
         Py_ssize_t n = rules.n
         double f_old = member.f, g_size_old = member.g_size
         const floating *s = v + 2 * n
+        bint stuck
     move(rules, member, v, box, alpha, f, g)
     learn(rules, member, v, h0)
     member.g_size = gradient_size(rules, member, v, box)
     member.flat = False
+    stuck = f >= f_old and member.g_size >= g_size_old
     if member.g_size <= rules.gtol:
         member.status = CONVERGED_GRADIENT
     elif rules.xtol > 0.0 and max_abs(n, s) <= rules.xtol:
@@ -212,13 +215,15 @@ cdef void accept(
         member.status = CONVERGED_STEP
     elif rules.ftol > 0.0 and f_old - f <= rules.ftol * fmax(fmax(fabs(f_old), fabs(f)), 1.0):
         member.status = CONVERGED_DECREASE
-    elif f >= f_old and member.g_size >= g_size_old:
+    elif stuck and not (member.bounded and member.count > 0):
         member.status = STALLED
     elif member.nit >= rules.maxiter:
         member.status = MAXITER
     elif member.nfev >= rules.maxfun:
         member.status = MAXFUN
     else:
+        if stuck:
+            forget(member)                                  # a projected direction may be to blame
         set_off(rules, member, v, h0, box, work)
 
 

@@ -5,7 +5,10 @@
 # first local minimiser of the quadratic model along the projected gradient path says which coordinates come to rest at
 # bounds, and the minimiser of the model over the others, of section 5; and for the way back into the box J. L. Morales
 # and J. Nocedal, "Remark on algorithm 778", ACM TOMS 38 (2011) 7: the minimiser is projected, and only if that does not
-# descend, the step to it is cut short. We deviate in four places, none of which changes the step but by rounding:
+# descend, the step to it is cut short. We deviate in five places, the last four of which change steps by rounding only:
+# - The projected minimiser must keep DESCENT, a fifth, of the slope p.g that the minimiser itself promises, and not
+#   only descend: pushed into a corner it may lead almost along a contour, step after step. (784 runs of bounded test
+#   problems: 0.991 instead of 0.999 of SciPy's evaluations, 747 instead of 740 solved.)
 # - Algorithm CP is left out where its result is certain. Let A be the coordinates that rest at once, d the step to the
 #   minimiser over the others, g_F the gradient there. The path's minimiser, at g_F.g_F / g_F.B g_F, comes no later than
 #   -d.g / g_F.g_F (the Cauchy-Schwarz inequality in the norm of B); if that is before the first breakpoint, A it is.
@@ -28,6 +31,13 @@ from fastbfgs.kernels.dense cimport cholesky, solve_lower, solve_lower_rows, sol
 from fastbfgs.kernels.lbfgs cimport COLUMNS, direction, recursion, s_of
 from fastbfgs.kernels.state cimport Member, Rules, Work
 from fastbfgs.kernels.vectors cimport axpy, dot
+
+
+cdef extern from *:
+    """
+    #define DESCENT 0.2
+    """
+    double DESCENT
 
 
 cdef inline Py_ssize_t columns_of(Py_ssize_t n, Py_ssize_t m) noexcept nogil:
@@ -119,7 +129,7 @@ cdef inline double box_direction(
         const floating *x = v
         const floating *g = v + n
         floating *p = v + 2 * n
-        double first = INFINITY, gg = 0.0, slope, t
+        double first = INFINITY, gg = 0.0, slope, promised, t
         bint solved
         Compact B
     if member.count == 0:
@@ -144,9 +154,11 @@ cdef inline double box_direction(
         slope = dot(n, p, g)
     if solved and -slope <= first * gg:
         member.clear = cut(n, x, p, box)
-        if not member.clear:
-            slope = dot(n, p, g)
-        if slope < 0.0:
+        if member.clear:
+            return slope
+        promised = slope
+        slope = dot(n, p, g)
+        if slope < DESCENT * promised:
             return slope
     if not compact(rules, member, v, work.small, &B):
         return NAN
@@ -376,7 +388,7 @@ cdef inline double subspace(
         d[i] = whole[i] = p[i] + d[i]                       # from x now
     member.clear = cut(n, x, d, box)
     slope = dot(n, d, g)
-    if slope < 0.0:
+    if slope < DESCENT * dot(n, whole, g):
         memcpy(p, d, n * sizeof(p[0]))
         return slope
     share = 1.0                                             # of the way from x_c, within the box

@@ -22,6 +22,9 @@ cdef enum Method:           # which way the steps go
     LBFGS                   # L-BFGS-B is this too, for the members that have bounds
     BFGS
 
+cdef enum:
+    BOXED = 2
+
 cdef struct Rules:          # the same for all members, for the whole run
     Py_ssize_t n            # coordinates
     Py_ssize_t m            # pairs remembered at most
@@ -73,7 +76,7 @@ cdef struct Member:
     int32_t status          # Status; negative while it runs
     int32_t started         # the start has been evaluated
     int32_t flat            # a search failed where the model promised less than f can show
-    int32_t bounded         # some coordinate has a finite bound
+    int32_t bounded         # 1: some coordinate has a finite bound; BOXED: each has two
     int32_t fresh           # of the newest pairs, how many are not in the tables yet
     int32_t clear           # up to alpha = 1 the ray of this search crosses no bound
 
