@@ -1,4 +1,4 @@
-"""Smooth unconstrained test problems in batched form.
+"""Smooth test problems in batched form, without bounds (`PROBLEMS`) and with them (`BOUNDED`).
 
 Every objective takes ``X`` of shape ``(k, n)`` and returns ``f`` of shape ``(k,)`` and ``g`` of
 shape ``(k, n)`` in the dtype of ``X``.  Three properties hold for all of them:
@@ -14,9 +14,18 @@ References (cited by their short names in `Problem.source`)
 MGH
     J. J. Moré, B. S. Garbow, K. E. Hillstrom, "Testing Unconstrained Optimization Software",
     ACM Trans. Math. Softw. 7 (1981) 17-41.
+Gay
+    D. M. Gay, "A trust-region approach to linearly constrained optimization", Lecture Notes in
+    Mathematics 1066, Springer 1984, 72-105: the functions of MGH, with bounds.
+HS
+    W. Hock, K. Schittkowski, "Test Examples for Nonlinear Programming Codes", Lecture Notes in
+    Economics and Mathematical Systems 187, Springer 1981.
 CUTE
     I. Bongartz, A. R. Conn, N. Gould, Ph. L. Toint, "CUTE: Constrained and Unconstrained Testing
     Environment", ACM Trans. Math. Softw. 21 (1995) 123-160.
+MT
+    J. J. Moré, G. Toraldo, "On the solution of large quadratic programming problems with bound
+    constraints", SIAM J. Optim. 1 (1991) 93-113.
 Andrei
     N. Andrei, "An Unconstrained Optimization Test Functions Collection", Advanced Modeling and
     Optimization 10 (2008) 147-161.
@@ -44,7 +53,7 @@ Objective = Callable[[Array], Pair]
 
 @dataclass(frozen=True)
 class Problem:
-    """A batched objective with its standard start and the values of its known minima.
+    """A batched objective with its standard start, its bounds and the values of its known minima.
 
     Attributes
     ----------
@@ -57,9 +66,11 @@ class Problem:
     fun : callable
         Maps ``X`` (k, n) to ``f`` (k,) and ``g`` (k, n).
     minima : tuple of float
-        Known values of ``f`` at minimisers, local and global.
+        Known values of ``f`` at minimisers within the bounds, local and global.
     source : str
-        Where function, start and minima come from, and what is hard about the problem.
+        Where function, start, bounds and minima come from, and what is hard about the problem.
+    lower, upper : ndarray, shape (n,)
+        Bounds, float64, read-only; -inf and inf where there is none. The start may lie outside.
     """
 
     name: str
@@ -68,15 +79,18 @@ class Problem:
     fun: Objective
     minima: tuple[float, ...]
     source: str
+    lower: Array
+    upper: Array
 
 
 def starts(problem: Problem, count: int, spread: float, rng: np.random.Generator) -> Array:
     """Return ``count`` starts, each component of x0 moved by up to ``spread`` times its size.
 
-    The size of a component that is zero counts as one.
+    The size of a component that is zero counts as one.  What leaves the bounds is put onto them.
     """
     size = np.where(problem.x0 == 0.0, 1.0, np.abs(problem.x0))
-    return problem.x0 + spread * size * rng.uniform(-1.0, 1.0, (count, problem.n))
+    x = problem.x0 + spread * size * rng.uniform(-1.0, 1.0, (count, problem.n))
+    return np.clip(x, problem.lower, problem.upper)
 
 
 # ----------------------------------------------------------------------------------------------
@@ -1154,6 +1168,474 @@ extended_wood = extended(wood, 4)
 
 
 # ----------------------------------------------------------------------------------------------
+# Functions of the problems with bounds: few variables
+
+
+def hs_3(weight: float) -> Objective:
+    """Return x_2 + weight (x_2 - x_1)**2."""
+
+    @objective
+    def fun(x: Array) -> Pair:
+        x1, x2 = columns(x)
+        d = x2 - x1
+        return x2 + weight * d * d, stack(x, -2.0 * weight * d, 1.0 + 2.0 * weight * d)
+
+    return fun
+
+
+hs_3_flat = hs_3(1e-5)
+hs_3_steep = hs_3(1.0)
+
+
+@objective
+def hs_4(x: Array) -> Pair:
+    """(x_1 + 1)**3 / 3 + x_2."""
+    x1, x2 = columns(x)
+    u = x1 + 1.0
+    return u * u * u / 3.0 + x2, stack(x, u * u, 1.0)
+
+
+@objective
+def hs_45(x: Array) -> Pair:
+    """2 - prod x_i / n!."""
+    scale = math.factorial(x.shape[1])
+    return 2.0 - np.prod(x, axis=1) / scale, products_without(x) / -scale
+
+
+@objective
+def logros(x: Array) -> Pair:
+    """log(1 + 1e4 (x_2 - x_1**2)**2 + (1 - x_1)**2)."""
+    x1, x2 = columns(x)
+    u, v = x2 - x1 * x1, 1.0 - x1
+    s = 1.0 + 1e4 * u * u + v * v
+    return np.log(s), stack(x, (-4e4 * x1 * u - 2.0 * v) / s, 2e4 * u / s)
+
+
+@objective
+def mdhole(x: Array) -> Pair:
+    """100 (sin x_1 - x_2)**2 + x_1."""
+    x1, x2 = columns(x)
+    u = np.sin(x1) - x2
+    return 100.0 * u * u + x1, stack(x, 200.0 * u * np.cos(x1) + 1.0, -200.0 * u)
+
+
+@objective
+def eg1(x: Array) -> Pair:
+    """x_1**2 + (x_2 x_3)**4 + x_2 sin(x_1 + x_3) + x_1 x_3 + x_2."""
+    x1, x2, x3 = columns(x)
+    u, t = x2 * x3, x1 + x3
+    u3, s, c = u * u * u, np.sin(t), np.cos(t)
+    f = x1 * x1 + u3 * u + x2 * s + x1 * x3 + x2
+    return f, stack(x, 2.0 * x1 + x2 * c + x3, 4.0 * u3 * x3 + s + 1.0, 4.0 * u3 * x2 + x2 * c + x1)
+
+
+@objective
+def pspdoc(x: Array) -> Pair:
+    """sum of sqrt(1 + x_i**2 + (x_{i+1} - x_{i+2})**2), i = 1, 2."""
+    a, d = x[:, :2], x[:, 1:3] - x[:, 2:4]
+    root = np.sqrt(1.0 + a * a + d * d)
+    g = np.zeros_like(x)
+    g[:, :2] = a / root
+    g[:, 1:3] += d / root
+    g[:, 2:4] -= d / root
+    return rowsum(root), g
+
+
+@objective
+def himmelp1(x: Array) -> Pair:
+    """Himmelblau's polynomial of problem HS 59, with an exponential and a fraction in it."""
+    x1, x2 = columns(x)
+    # Polynomials in x1, by rising powers, which multiply 1, x2, x2**2 and x2**3.
+    factors = (
+        (75.1963666677, -3.8112755343, 0.1269366345, -0.0020567665, 0.103450e-4),
+        (-6.8306567613, 0.0302344793, -0.0012813448, 0.352599e-4, -0.2266e-6),
+        (0.2564581253, 0.3405462e-3, -0.52375e-5, -0.63e-8, 0.0),
+        (-0.003460403, -0.16638e-5, 0.0, 0.7e-9, 0.0),
+        (0.135139e-4, 0.0, 0.0, 0.0, 0.0),
+    )
+    f, d1, d2 = np.zeros_like(x1), np.zeros_like(x1), np.zeros_like(x1)
+    for c0, c1, c2, c3, c4 in reversed(factors):
+        d2 = d2 * x2 + f
+        f = f * x2 + (c0 + x1 * (c1 + x1 * (c2 + x1 * (c3 + x1 * c4))))
+        d1 = d1 * x2 + (c1 + x1 * (2.0 * c2 + x1 * (3.0 * c3 + x1 * 4.0 * c4)))
+    v = 1.0 + x2
+    e = (-2.86731123 - 0.92e-8) * np.exp(5e-4 * x1 * x2)
+    b = -28.1064434908
+    f = f + b / v + e
+    return -f, stack(x, -(d1 + 5e-4 * x2 * e), -(d2 - b / (v * v) + 5e-4 * x1 * e))
+
+
+# Half of the data of two molecules; the other half is its mirror image.
+PALMER_1_T = np.array(
+    [1.788963, 1.745329, 1.658063, 1.570796, 1.483530, 1.396263, 1.308997, 1.218612]
+    + [1.134464, 1.047198, 0.872665, 0.698132, 0.523599, 0.349066, 0.174533]
+)
+PALMER_1_Y = np.array(
+    [78.596218, 65.77963, 43.96947, 27.038816, 14.6126, 6.2614, 1.538330, 0.0]
+    + [1.188045, 4.6841, 16.9321, 33.6988, 52.3664, 70.1630, 83.4221]
+)
+PALMER_4_T = np.array(
+    [1.658063, 1.570796, 1.396263, 1.221730, 1.047198, 0.872665, 0.741119, 0.698132, 0.523599, 0.349066, 0.174533]
+)
+PALMER_4_Y = np.array(
+    [67.27625, 52.8537, 30.2718, 14.9888, 5.5675, 0.92603, 0.0, 0.085108, 1.867422, 5.014768, 8.263520]
+)
+
+
+def palmer(t_half: Array, y_half: Array, middle: float) -> Objective:
+    """Return the misfit of x_1 t**2 + x_2 / (x_3 + t**2 / x_4), with the value ``middle`` at t = 0."""
+    t2 = np.concatenate([t_half, [0.0], t_half]) ** 2
+    y64 = np.concatenate([y_half, [middle], y_half])
+
+    @least_squares
+    def fun(x: Array) -> Pair:
+        t, y = like(x, t2, y64)
+        x1, x2, x3, x4 = x[:, 0:1], x[:, 1:2], x[:, 2:3], x[:, 3:4]
+        q = 1.0 / (x3 + t / x4)
+        steep = x2 * q * q
+        jac = np.stack([np.broadcast_to(t, q.shape), q, -steep, steep * t / (x4 * x4)], axis=2)
+        return x1 * t + x2 * q - y, jac
+
+    return fun
+
+
+palmer_1 = palmer(PALMER_1_T, PALMER_1_Y, 88.3995)
+palmer_4 = palmer(PALMER_4_T, PALMER_4_Y, 9.8046208)
+
+WEEDS_Y = np.array([5.308, 7.24, 9.638, 12.866, 17.069, 23.192, 31.443, 38.558, 50.156, 62.948, 75.995, 91.972])
+
+
+@least_squares
+def weeds(x: Array) -> Pair:
+    (y,) = like(x, WEEDS_Y)
+    t = np.arange(1, 13).astype(x.dtype)
+    x1, x2 = x[:, 0:1], x[:, 1:2]
+    e = np.exp(-t * x[:, 2:3])
+    q = 1.0 / (1.0 + x2 * e)
+    slope = -x1 * q * q * e
+    return x1 * q - y, np.stack([q, slope, -slope * t * x2], axis=2)
+
+
+YFIT_Y = np.array(
+    [21.158931, 17.591719, 14.046854, 10.519732, 7.0058392, 3.5007293, 0.0, -3.5007293, -7.0058392]
+    + [-10.519732, -14.046854, -17.591719, -21.158931, -24.753206, -28.379405, -32.042552, -35.747869]
+)
+
+
+@least_squares
+def yfit(x: Array) -> Pair:
+    (y,) = like(x, YFIT_Y)
+    share = np.arange(17).astype(x.dtype) / 16.0
+    tangent = np.tan(x[:, 0:1] * (1.0 - share) + x[:, 1:2] * share)
+    slope = x[:, 2:3] * (1.0 + tangent * tangent)
+    return x[:, 2:3] * tangent - y, np.stack([slope * (1.0 - share), slope * share, tangent], axis=2)
+
+
+MIXTURE_Y = np.r_[95.0, np.arange(105.0, 220.1, 5.0), 230.0, 235.0, 240.0, 245.0, 250.0]
+MIXTURE_COUNTS = np.array(
+    [1, 1, 4, 4, 15, 15, 15, 13, 21, 12, 17, 4, 20, 8, 17, 8, 6, 6, 7, 4, 3, 3, 8, 1, 6, 5, 1, 7, 1, 2]
+)
+
+
+@objective
+def mixture(x: Array) -> Pair:
+    """Minus the log-likelihood of a mixture of three normal distributions: weights, means, widths."""
+    y, count = like(x, MIXTURE_Y, MIXTURE_COUNTS)
+    weight = np.stack([x[:, 0], x[:, 1], 1.0 - x[:, 0] - x[:, 1]], axis=1)[:, :, None]
+    mean, width = x[:, 2:5, None], x[:, 5:8, None]
+    d = (y - mean) / width
+    e = np.exp(-0.5 * d * d) / width
+    total = e[:, 0] * weight[:, 0] + e[:, 1] * weight[:, 1] + e[:, 2] * weight[:, 2]
+    f = -rowsum(count * np.log(total / math.sqrt(2.0 * math.pi)))
+    share = count / total
+    q = weight * e * share[:, None, :]
+    g = np.empty_like(x)
+    g[:, 0:2] = -rowsum((e[:, :2] - e[:, 2:]) * share[:, None, :])
+    g[:, 2:5] = -rowsum(q * d / width)
+    g[:, 5:8] = -rowsum(q * (d * d - 1.0) / width)
+    return f, g
+
+
+GP_T = np.linspace(0.0, 5.0, 12)
+GP_Y = np.sin(GP_T) + 0.2 * np.cos(9.0 * GP_T)
+
+
+@objective
+def gp_likelihood(x: Array) -> Pair:
+    """Minus the log marginal likelihood of a Gaussian process: logarithms of variance, length and noise."""
+    m = GP_T.size
+    distance, y, eye = like(x, np.subtract.outer(GP_T, GP_T) ** 2, GP_Y, np.eye(m))
+    e = np.exp(x)[:, :, None, None]
+    scaled = distance / (e[:, 1] * e[:, 1])
+    smooth = e[:, 0] * np.exp(-0.5 * scaled)
+    noise = e[:, 2] * eye
+    matrix = smooth + noise
+
+    # Gauss and Jordan without pivots, which a positive definite matrix does not need.
+    inverse = np.zeros_like(matrix) + eye
+    log_det = np.zeros_like(x[:, 0])
+    for j in range(m):
+        pivot = matrix[:, j, j, None].copy()
+        log_det = log_det + np.log(pivot[:, 0])
+        matrix[:, j] /= pivot
+        inverse[:, j] /= pivot
+        factor = matrix[:, :, j, None].copy()
+        factor[:, j] = 0.0
+        matrix -= factor * matrix[:, j, None]
+        inverse -= factor * inverse[:, j, None]
+
+    weight = rowsum(inverse * y)
+    f = 0.5 * rowsum(weight * y) + 0.5 * log_det
+    slope = inverse - weight[:, :, None] * weight[:, None, :]
+    parts = np.stack([smooth, smooth * scaled, noise], axis=1)
+    return f, 0.5 * rowsum((slope[:, None] * parts).reshape(len(x), 3, m * m))
+
+
+# ----------------------------------------------------------------------------------------------
+# Functions of the problems with bounds: any number of variables
+
+
+@objective
+def paviani(x: Array) -> Pair:
+    """sum log(x_i - 2)**2 + log(10 - x_i)**2 - (prod x_i)**0.2: NaN outside 2 < x < 10."""
+    low, high = np.log(x - 2.0), np.log(10.0 - x)
+    p = np.exp(0.2 * rowsum(np.log(x)))
+    f = rowsum(low * low + high * high) - p
+    return f, 2.0 * low / (x - 2.0) - 2.0 * high / (10.0 - x) - 0.2 * p[:, None] / x
+
+
+@objective
+def mccormick(x: Array) -> Pair:
+    """sum (x_i - x_{i+1})**2 + sin(x_i + x_{i+1}) - 1.5 x_i + 2.5 x_{i+1} + 1."""
+    a, b = x[:, :-1], x[:, 1:]
+    d, t = a - b, a + b
+    c = np.cos(t)
+    g = np.zeros_like(x)
+    g[:, :-1] = 2.0 * d + c - 1.5
+    g[:, 1:] += c - 2.0 * d + 2.5
+    return rowsum(d * d + np.sin(t) - 1.5 * a + 2.5 * b + 1.0), g
+
+
+@objective
+def wolfe(x: Array) -> Pair:
+    """(sum x_i**3)**2 - sum x_i**2 sum x_i**4."""
+    x2 = x * x
+    x3 = x2 * x
+    s2, s3, s4 = rowsum(x2), rowsum(x3), rowsum(x2 * x2)
+    g = 6.0 * s3[:, None] * x2 - 2.0 * s4[:, None] * x - 4.0 * s2[:, None] * x3
+    return s3 * s3 - s2 * s4, g
+
+
+def slope_and_pairs(m: int, pair: Callable[[Array, Array], Pair], tail: bool = False) -> Objective:
+    """Return -10 sum i x_i, plus ``m`` terms in x_i x_{i+1}, plus a quadratic in the other x_i.
+
+    ``pair(z, c)`` returns a term and its derivative at z = x_i x_{i+1}, for c = i / m.  With a ``tail`` there is
+    4 x_i**2 + 2 x_n**2 + x_i x_n for m < i < n.
+    """
+
+    @objective
+    def fun(x: Array) -> Pair:
+        (c,) = like(x, np.arange(1, m + 1) / m)
+        linear = -10.0 * indices(x)
+        a, b = x[:, :m], x[:, 1 : m + 1]
+        value, slope = pair(a * b, c)
+        f = rowsum(linear * x) + rowsum(value)
+        g = np.zeros_like(x) + linear
+        g[:, :m] += slope * b
+        g[:, 1 : m + 1] += slope * a
+        if tail:
+            a, b = x[:, m:-1], x[:, -1:]
+            f = f + rowsum(4.0 * a * a + 2.0 * b * b + a * b)
+            g[:, m:-1] += 8.0 * a + b
+            g[:, -1] += rowsum(4.0 * b + a)
+        return f, g
+
+    return fun
+
+
+def pair_exp(z: Array, c: Array) -> Pair:
+    e = np.exp(0.1 * z)
+    return e, 0.1 * e
+
+
+def pair_exp_rising(z: Array, c: Array) -> Pair:
+    e = np.exp(0.1 * c * z)
+    return e, 0.1 * c * e
+
+
+def pair_product(z: Array, c: Array) -> Pair:
+    return z, np.ones_like(z)
+
+
+def pair_quartic(z: Array, c: Array) -> Pair:
+    z3 = z * z * z
+    return c * z3 * z, 4.0 * c * z3
+
+
+@objective
+def hatfld_ab(x: Array) -> Pair:
+    """(x_1 - 1)**2 + sum (x_{i-1} - sqrt(x_i))**2."""
+    root = np.sqrt(x[:, 1:])
+    d, u = x[:, 0] - 1.0, x[:, :-1] - root
+    g = np.zeros_like(x)
+    g[:, :-1] = 2.0 * u
+    g[:, 1:] -= u / root
+    g[:, 0] += 2.0 * d
+    return d * d + rowsum(u * u), g
+
+
+@objective
+def hatfld_c(x: Array) -> Pair:
+    """(x_1 - 1)**2 + sum_{1<i<n} (x_{i+1} - x_i**2)**2 + (x_n - 1)**2."""
+    first, last = x[:, 0] - 1.0, x[:, -1] - 1.0
+    a = x[:, 1:-1]
+    u = x[:, 2:] - a * a
+    g = np.zeros_like(x)
+    g[:, 2:] = 2.0 * u
+    g[:, 1:-1] -= 4.0 * a * u
+    g[:, 0] += 2.0 * first
+    g[:, -1] += 2.0 * last
+    return first * first + rowsum(u * u) + last * last, g
+
+
+@objective
+def nonscomp(x: Array) -> Pair:
+    """(x_1 - 1)**2 + 4 sum (x_i - x_{i-1}**2)**2."""
+    first, a = x[:, 0] - 1.0, x[:, :-1]
+    u = x[:, 1:] - a * a
+    g = np.zeros_like(x)
+    g[:, 1:] = 8.0 * u
+    g[:, :-1] -= 16.0 * a * u
+    g[:, 0] += 2.0 * first
+    return first * first + 4.0 * rowsum(u * u), g
+
+
+@objective
+def biggsb1(x: Array) -> Pair:
+    """(x_1 - 1)**2 + sum (x_{i+1} - x_i)**2 + (1 - x_n)**2."""
+    first, last, d = x[:, 0] - 1.0, x[:, -1] - 1.0, x[:, 1:] - x[:, :-1]
+    g = np.zeros_like(x)
+    g[:, 1:] = 2.0 * d
+    g[:, :-1] -= 2.0 * d
+    g[:, 0] += 2.0 * first
+    g[:, -1] += 2.0 * last
+    return first * first + rowsum(d * d) + last * last, g
+
+
+@objective
+def pentdi(x: Array) -> Pair:
+    """6 sum x_i**2 - 4 sum x_i x_{i+1} + sum x_i x_{i+2}, i < n - 1 in both, plus a linear function."""
+    n = x.shape[1]
+    half = n // 2
+    linear = np.zeros(n)
+    linear[[0, 1, half - 2, half - 1, half]] = -3.0, 1.0, 1.0, -3.0, 4.0
+    linear[half + 2 :] += 1.0
+    (c,) = like(x, linear)
+    a, b, d = x[:, :-2], x[:, 1:-1], x[:, 2:]
+    g = 12.0 * x + c
+    g[:, :-2] += d - 4.0 * b
+    g[:, 1:-1] -= 4.0 * a
+    g[:, 2:] += a
+    return rowsum(6.0 * x * x + c * x) + rowsum(a * d - 4.0 * a * b), g
+
+
+def chenhark_linear(n: int) -> Array:
+    """Return q such that the first half of x = 1, else 0, minimises x' M x / 2 + q x, x >= 0, degenerately."""
+    x = np.zeros(n + 4)
+    x[2 : n // 2 + 2] = 1.0
+    q = -np.convolve(np.convolve(x, [1.0, -2.0, 1.0], "valid"), [1.0, -2.0, 1.0], "valid")
+    q[n // 2 + n // 5 :] += 1.0
+    return q
+
+
+@objective
+def chenhark(x: Array) -> Pair:
+    """Half the sum of the squares of the second differences of (0, 0, x, 0, 0), plus q x."""
+    k, n = x.shape
+    (q,) = like(x, chenhark_linear(n))
+    z = np.zeros((k, n + 4), x.dtype)
+    z[:, 2:-2] = x
+    d = z[:, :-2] - 2.0 * z[:, 1:-1] + z[:, 2:]
+    return 0.5 * rowsum(d * d) + rowsum(q * x), d[:, :-2] - 2.0 * d[:, 1:-1] + d[:, 2:] + q
+
+
+def rank_one_sum(positive: Callable[[int], int]) -> Objective:
+    """Return half the sum of i (x_i + x_j + x_k)**2, the first ``positive(n)`` with plus, the others with minus.
+
+    j = (2 i - 1) mod n + 1 and k = (3 i - 1) mod n + 1.
+    """
+
+    @objective
+    def fun(x: Array) -> Pair:
+        n = x.shape[1]
+        i = np.arange(1, n + 1)
+        j, k = (2 * i - 1) % n, (3 * i - 1) % n
+        (weight,) = like(x, np.where(i <= positive(n), i, -i))
+        u = x + x[:, j] + x[:, k]
+        t = weight * u
+        g = t.copy()
+        np.add.at(g, (slice(None), j), t)
+        np.add.at(g, (slice(None), k), t)
+        return 0.5 * rowsum(t * u), g
+
+    return fun
+
+
+cvxbqp1 = rank_one_sum(lambda n: n)
+ncvxbqp1 = rank_one_sum(lambda n: n // 4)
+
+
+def grid(down: Array, right: Array, load: Array) -> Objective:
+    """Return a membrane on p by q points: sums of weights times squared differences, minus load x.
+
+    ``down`` (p - 1, q) and ``right`` (p, q - 1) weigh the differences, ``load`` (p, q) the points.
+    """
+
+    @objective
+    def fun(x: Array) -> Pair:
+        k, (p, q) = len(x), load.shape
+        z = x.reshape(k, p, q)
+        w, v, c = like(x, down, right, load)
+        d, e = z[:, 1:] - z[:, :-1], z[:, :, 1:] - z[:, :, :-1]
+        f = rowsum(rowsum(w * d * d)) + rowsum(rowsum(v * e * e)) - rowsum(rowsum(c * z))
+        g = np.zeros_like(z) - c
+        g[:, 1:] += 2.0 * w * d
+        g[:, :-1] -= 2.0 * w * d
+        g[:, :, 1:] += 2.0 * v * e
+        g[:, :, :-1] -= 2.0 * v * e
+        return f, g.reshape(x.shape)
+
+    return fun
+
+
+def inside(p: int, value: float = 1.0) -> Array:
+    """Return ``value`` at the inner points of p by p, and 0 on the edge."""
+    z = np.zeros((p, p))
+    z[1:-1, 1:-1] = value
+    return z
+
+
+def membrane(p: int, force: float) -> Objective:
+    """Return the membrane under a force on the unit square, p by p points with its edge."""
+    inner = 0.25 * inside(p)
+    return grid(inner[1:] + inner[:-1], inner[:, 1:] + inner[:, :-1], inside(p, force / (p - 1.0) ** 2))
+
+
+def journal_bearing(p: int, eccentricity: float) -> Objective:
+    """Return the pressure in a journal bearing, on 2 pi by 20, p by p points with its edge."""
+    ht, hy = 2.0 * math.pi / (p - 1), 20.0 / (p - 1)
+    angle = ht * np.arange(p)
+    w = (1.0 + eccentricity * np.cos(angle)) ** 3
+    # Of the two triangles at a point, (i, i + 1) and (i, i - 1).
+    after, before = (2.0 * w[:-1] + w[1:]) / 6.0, (2.0 * w[1:] + w[:-1]) / 6.0
+    one_side, other_side = np.ones(p), np.ones(p)
+    one_side[-1] = other_side[0] = 0.0
+    down = 0.5 * hy / ht * (np.multiply.outer(after, one_side) + np.multiply.outer(before, other_side))
+    right = 0.5 * ht / hy * (np.r_[after, 0.0] + np.r_[0.0, before])[:, None] * np.ones(p - 1)
+    return grid(down, right, inside(p, eccentricity * ht * hy) * np.sin(angle)[:, None])
+
+
+# ----------------------------------------------------------------------------------------------
 # The lists
 
 
@@ -1163,12 +1645,16 @@ def entry(
     x0: Sequence[float] | Array,
     minima: float | Sequence[float],
     source: str,
+    lower: float | Sequence[float] | Array = -np.inf,
+    upper: float | Sequence[float] | Array = np.inf,
 ) -> Problem:
-    """Build a `Problem` with a read-only copy of ``x0``."""
+    """Build a `Problem` with read-only copies of ``x0`` and of the bounds, numbers being those of all coordinates."""
     start = np.array(x0, dtype=np.float64)
-    start.setflags(write=False)
+    below, above = (np.array(np.broadcast_to(bound, start.shape), dtype=np.float64) for bound in (lower, upper))
+    for array in (start, below, above):
+        array.setflags(write=False)
     values = (minima,) if isinstance(minima, (int, float)) else minima
-    return Problem(name, start.size, start, fun, tuple(float(v) for v in values), source)
+    return Problem(name, start.size, start, fun, tuple(float(v) for v in values), source, below, above)
 
 
 def ramp(n: int) -> Array:
@@ -1528,11 +2014,461 @@ def _families() -> tuple[Problem, ...]:
     return tuple(problems)
 
 
+def _published_bounds() -> tuple[Problem, ...]:
+    problems: list[Problem] = []
+
+    def add(
+        name: str,
+        fun: Objective,
+        x0: Sequence[float] | Array,
+        lower: float | Sequence[float] | Array,
+        upper: float | Sequence[float] | Array,
+        minima: float | Sequence[float],
+        source: str,
+    ) -> None:
+        problems.append(entry(name, fun, x0, minima, source, lower, upper))
+
+    inf = np.inf
+    a = math.sqrt(598.0 / 1200.0)
+    x = 2.0 * a * math.cos(math.acos(1.0 / (400.0 * a**3)) / 3.0)
+    value = 100.0 * (1.5 - x * x) ** 2 + (1.0 - x) ** 2
+    add("hs_1", rosenbrock, [-2.0, 1.0], [-inf, -1.5], inf, 0, "HS 1; the bound does not bind")
+    add(
+        "hs_2",
+        rosenbrock,
+        [-2.0, 1.0],
+        [-inf, 1.5],
+        inf,
+        (value, 4.941229317989),
+        "HS 2; from outside; the second is ours",
+    )
+    add("hs_3", hs_3_flat, [10.0, 1.0], [-inf, 0.0], inf, 0, "HS 3; nearly linear")
+    add("hs_3mod", hs_3_steep, [10.0, 1.0], [-inf, 0.0], inf, 0, "CUTE, HS3MOD")
+    add("hs_4", hs_4, [1.125, 0.125], [1.0, 0.0], inf, 8.0 / 3.0, "HS 4; a vertex")
+    value = -math.sqrt(3.0) / 2.0 - math.pi / 3.0
+    add("hs_5", mccormick, [0.0, 0.0], [-1.5, -3.0], [4.0, 3.0], (value, 1.228369698609), "HS 5; the second is ours")
+    add(
+        "hs_25",
+        gulf,
+        [100.0, 12.5, 3.0],
+        [0.1, 0.0, 0.0],
+        [100.0, 25.6, 5.0],
+        0,
+        "HS 25; max|g| is 1e-6 at the start, which solvers take for a minimiser",
+    )
+    add("hs_38", wood, [-3.0, -1.0, -3.0, -1.0], -10.0, 10.0, 0, "HS 38; no bound binds")
+    add("hs_45", hs_45, np.full(5, 2.0), 0.0, ramp(5), 1, "HS 45; a vertex; from outside")
+    add("hs_110", paviani, np.full(10, 9.0), 2.001, 9.999, -45.77846970745, "HS 110; NaN outside 2 < x < 10")
+
+    add(
+        "powell_badly_scaled_gay",
+        powell_badly_scaled,
+        [0.0, 1.0],
+        [0.0, 1.0],
+        [1.0, 9.0],
+        1.5125936724397e-10,
+        "Gay; flat; starts on a corner",
+    )
+    add(
+        "brown_badly_scaled_gay",
+        brown_badly_scaled,
+        [1.0, 1.0],
+        [0.0, 3e-5],
+        [1e6, 100.0],
+        783.9999992952,
+        "Gay; a vertex",
+    )
+    add("beale_gay", beale, [1.0, 1.0], [0.6, 0.5], [10.0, 100.0], 0, "Gay; a bound binds, its multiplier being 0")
+    add(
+        "helical_valley_gay",
+        helical_valley,
+        [-1.0, 0.0, 0.0],
+        [-100.0, -1.0, -1.0],
+        [0.8, 1.0, 1.0],
+        0.9904221209614,
+        "Gay",
+    )
+    add("gaussian_gay", gaussian, [0.4, 1.0, 0.0], [0.398, 1.0, -0.5], [4.2, 2.0, 0.1], 1.127932769618e-08, "Gay")
+    add(
+        "box_3d_gay",
+        box_3d,
+        [0.0, 10.0, 20.0],
+        [0.0, 5.0, 0.0],
+        [2.0, 9.5, 20.0],
+        0.0001143481802641,
+        "Gay; from outside; the minimum for m = 10 is ours",
+    )
+    add(
+        "wood_gay",
+        wood,
+        [-3.0, -1.0, -3.0, -1.0],
+        -100.0,
+        [0.0, 10.0, 100.0, 100.0],
+        (1.556700800439, 7.093836425129),
+        "Gay",
+    )
+    add(
+        "brown_dennis_gay",
+        brown_dennis,
+        [25.0, 5.0, -5.0, -1.0],
+        [-10.0, 0.0, -100.0, -20.0],
+        [100.0, 15.0, 0.0, 0.2],
+        88860.4797675,
+        "Gay",
+    )
+    add(
+        "biggs_exp6_gay",
+        biggs_exp6,
+        [1.0, 2.0, 1.0, 1.0, 1.0, 1.0],
+        [0.0, 0.0, 0.0, 1.0, 0.0, 0.0],
+        [2.0, 8.0, 1.0, 7.0, 5.0, 5.0],
+        (0.0005320986590782, 0.2428078039714),
+        "Gay; starts at a bound",
+    )
+
+    add("logros", logros, [-1.2, 1.0], 0.0, inf, 0, "CUTE, LOGROS; from outside")
+    add("mdhole", mdhole, [10.0, 1.0], [0.0, -inf], inf, 0, "CUTE, MDHOLE; a curved valley that ends at a bound")
+    add(
+        "eg1",
+        eg1,
+        np.zeros(3),
+        [-inf, -1.0, 1.0],
+        [inf, 1.0, 2.0],
+        (-1.429306753575, -1.132800782584),
+        "CUTE, EG1; from outside",
+    )
+    value = 1.0 + math.sqrt(2.0)
+    add("pspdoc", pspdoc, np.full(4, 3.0), -inf, [-1.0, inf, inf, inf], value, "CUTE, PSPDOC; from outside")
+    add(
+        "himmelp1",
+        himmelp1,
+        [95.0, 10.0],
+        0.0,
+        [95.0, 75.0],
+        (-62.05386937543, -51.73784632195, -23.89740780741),
+        "CUTE, HIMMELP1; starts at a bound",
+    )
+    positive = [-inf, 1e-5, 1e-5, 1e-5]
+    add("palmer_1", palmer_1, np.ones(4), positive, inf, 11754.60254535, "CUTE, PALMER1; badly scaled")
+    add(
+        "palmer_4", palmer_4, np.ones(4), positive, inf, (2285.383225450, 2424.016415548), "CUTE, PALMER4; badly scaled"
+    )
+    add("weeds", weeds, np.ones(3), 0.0, [inf, inf, 3.0], 2.587277395284, "CUTE, WEEDS; badly scaled")
+    add("yfit", yfit, [0.6, -0.6, 20.0], [-inf, -inf, 0.0], inf, 0, "CUTE, YFIT; the data are rounded, and leave 7e-13")
+    add(
+        "mixture",
+        mixture,
+        [0.1, 0.2, 100.0, 125.0, 175.0, 11.2, 13.2, 15.8],
+        [0.001, 0.001, 100.0, 130.0, 170.0, 5.0, 5.0, 5.0],
+        [0.499, 0.499, 180.0, 210.0, 240.0, 25.0, 25.0, 25.0],
+        (1136.307303574, 1137.960456831),
+        "CUTE, MAXLIKA: HS 105 without its constraint; from outside",
+    )
+    log_bound = math.log(1e5)
+    add(
+        "gp_likelihood",
+        gp_likelihood,
+        np.zeros(3),
+        -log_bound,
+        log_bound,
+        (-7.289300483301, -6.051610008802, 2.254907985172, 2.254995800266),
+        "the bounds of scikit-learn's kernels; data and minima are ours",
+    )
+
+    free = np.full(120, inf)
+    pairs: tuple[tuple[str, Callable[[Array, Array], Pair], bool, tuple[float | tuple[float, ...], ...]], ...] = (
+        (
+            "explin",
+            pair_exp,
+            False,
+            ((-6849.952835702, -6733.226781533, -6690.638473902, -6635.584482096), (-723756.2654926, -723558.0362454)),
+        ),
+        ("explin2", pair_exp_rising, False, (-7092.472402671, -724459.1429581)),
+        ("expquad", pair_exp_rising, True, ((-4201.071873882, -4129.318521321), -3625962.136856)),
+        ("qudlin", pair_product, False, (-7200.0, -725000.0)),
+        (
+            "qrtquad",
+            pair_quartic,
+            True,
+            (
+                (
+                    -3634.662620671,
+                    -3607.683199483,
+                    -3536.370715251,
+                    -3437.675290296,
+                    -3410.574469181,
+                    -3312.919181977,
+                    -3214.627276556,
+                ),
+                (
+                    -3624631.853525,
+                    -3624435.281504,
+                    -3624336.889689,
+                    -3624238.914859,
+                    -3624238.524112,
+                    -3624140.549282,
+                    -3624138.43566,
+                ),
+            ),
+        ),
+    )
+    for name, pair, tail, values in pairs:
+        for (n, m), minimum in zip(((12, 6), (120, 10)), values, strict=True):
+            bounded = m if tail else n
+            add(
+                f"{name}_{n}",
+                slope_and_pairs(m, pair, tail),
+                np.zeros(n),
+                np.r_[np.zeros(bounded), -free[bounded:n]],
+                np.r_[np.full(bounded, 10.0), free[bounded:n]],
+                minimum,
+                f"CUTE, {name.upper()}; starts on a corner; minimum ours",
+            )
+
+    add("hatflda", hatfld_ab, np.full(4, 0.1), 1e-7, inf, 0, "CUTE, HATFLDA; NaN outside x >= 0; no bound binds")
+    add(
+        "hatfldb",
+        hatfld_ab,
+        np.full(4, 0.1),
+        1e-7,
+        [inf, 0.8, inf, inf],
+        0.005572809000084,
+        "CUTE, HATFLDB; NaN outside x >= 0",
+    )
+    add(
+        "hatfldc",
+        hatfld_c,
+        np.full(25, 0.9),
+        np.r_[np.zeros(24), -inf],
+        np.r_[np.full(24, 10.0), inf],
+        0,
+        "CUTE, HATFLDC; no bound binds",
+    )
+    for n, minimum in ((10, -9.598006194747), (1000, -913.6887328762)):
+        add(f"mccormck_{n}", mccormick, np.zeros(n), -1.5, 3.0, minimum, "CUTE, MCCORMCK; minimum ours")
+    for n in (25, 1000):
+        odd = np.arange(n) % 2 == 0
+        lower = np.where(odd, 1.0, -100.0)
+        add(
+            f"nonscomp_{n}",
+            nonscomp,
+            np.full(n, 3.0),
+            lower,
+            100.0,
+            0,
+            "CUTE, NONSCOMP; half of the bounds bind, their multipliers being 0",
+        )
+    for n in (25, 100):
+        upper = np.r_[np.full(n - 1, 0.9), inf]
+        add(f"biggsb1_{n}", biggsb1, np.zeros(n), np.r_[np.zeros(n - 1), -inf], upper, 0.015, "CUTE, BIGGSB1; slow")
+    for n in (50, 1000):
+        add(f"pentdi_{n}", pentdi, np.zeros(n), 0.0, inf, -0.75, "CUTE, PENTDI; starts on a corner")
+    for n in (10, 100):
+        add(
+            f"chenhark_{n}",
+            chenhark,
+            np.full(n, 0.5),
+            0.0,
+            inf,
+            -2.0,
+            "CUTE, CHENHARK; a fifth of the bounds bind, their multipliers being 0; minimum ours",
+        )
+    for n in (100, 1000):
+        add(f"cvxbqp1_{n}", cvxbqp1, np.full(n, 0.5), 0.1, 10.0, 0.0225 * n * (n + 1.0), "CUTE, CVXBQP1; a vertex")
+    add("ncvxbqp1_10", ncvxbqp1, np.full(10, 0.5), 0.1, 10.0, -22050.0, "CUTE, NCVXBQP1; not convex; minima ours")
+    add("s368_8", wolfe, ramp(8) / 9.0, 0.0, 1.0, (-1.0, -0.9375, -0.75), "CUTE, S368; minima ours")
+    for n, minimum in ((10, 25.94493173042), (100, 313.9449317304)):
+        add(
+            f"genroseb_{n}",
+            generalized_rosenbrock,
+            ramp(n) / (n + 1.0),
+            0.2,
+            0.5,
+            minimum,
+            "CUTE, GENROSEB; from outside; minimum ours",
+        )
+    for n, minimum in ((8, 3.516873725678e-3), (10, (4.772713696375e-3, 6.503954800882e-3))):
+        add(f"chebyqad_{n}", chebyquad, ramp(n) / (n + 1.0), 0.0, 1.0, minimum, "CUTE, CHEBYQAD; no bound binds")
+
+    for p, minimum in ((10, -0.4923418536749), (22, -0.4560877127319)):
+        i = np.arange(p)
+        distance = np.minimum.outer(np.minimum(i, i[::-1]), np.minimum(i, i[::-1])).ravel() / (p - 1.0)
+        add(
+            f"torsion1_{p * p}",
+            membrane(p, 5.0),
+            distance,
+            -distance,
+            distance,
+            minimum,
+            "MT; CUTE, TORSION1; starts on a corner; the edge is fixed",
+        )
+    for p, minimum in ((10, 1.397897559247), (23, 1.678027026259)):
+        i = np.arange(p) / (p - 1.0)
+        lower = inside(p) * np.multiply.outer(np.sin(3.2 * i), np.sin(3.3 * i))
+        upper = inside(p, 2000.0)
+        add(
+            f"obstclae_{p * p}",
+            membrane(p, 1.0),
+            inside(p).ravel(),
+            lower.ravel(),
+            upper.ravel(),
+            minimum,
+            "MT; CUTE, OBSTCLAE; the edge is fixed",
+        )
+    for p, minimum in ((10, 2.875038227726), (32, 6.887086700203)):
+        i = np.arange(p) / (p - 1.0)
+        wave = inside(p) * np.multiply.outer(np.sin(9.2 * i), np.sin(9.3 * i))
+        lower, upper = (wave**3).ravel(), (wave**2 + inside(p, 0.02)).ravel()
+        add(
+            f"obstclbm_{p * p}",
+            membrane(p, 1.0),
+            0.5 * (lower + upper),
+            lower,
+            upper,
+            minimum,
+            "MT; CUTE, OBSTCLBM; the edge is fixed",
+        )
+    for p, minimum in ((10, -0.1789618692352), (23, -0.1800455689277)):
+        start = inside(p) * np.sin(2.0 * math.pi / (p - 1) * np.arange(p))[:, None]
+        upper = inside(p, inf)
+        add(
+            f"jnlbrng1_{p * p}",
+            journal_bearing(p, 0.1),
+            start.ravel(),
+            0.0,
+            upper.ravel(),
+            minimum,
+            "MT; CUTE, JNLBRNG1; from outside; the edge is fixed",
+        )
+    return tuple(problems)
+
+
+def _boxes() -> tuple[Problem, ...]:
+    problems: list[Problem] = []
+    inf = np.inf
+
+    def add(
+        base: str,
+        box: str,
+        lower: float | Sequence[float] | Array,
+        upper: float | Sequence[float] | Array,
+        minima: float | Sequence[float],
+        source: str,
+        x0: Sequence[float] | Array | None = None,
+    ) -> None:
+        problem = _UNBOUNDED[base]
+        start = problem.x0 if x0 is None else x0
+        problems.append(entry(f"{base}_{box}", problem.fun, start, minima, source, lower, upper))
+
+    def same(
+        base: str, box: str, lower: float | Sequence[float] | Array, upper: float | Sequence[float] | Array, source: str
+    ) -> None:
+        add(base, box, lower, upper, _UNBOUNDED[base].minima, source)
+
+    same("branin", "usual", [-5.0, 0.0], [10.0, 15.0], "SB's box, which does not bind")
+    same("six_hump_camel", "usual", [-3.0, -1.5], [3.0, 1.5], "CUTE, CAMEL6; does not bind")
+    same("goldstein_price", "usual", -2.0, 2.0, "SB's box, which does not bind")
+    same("hartmann_3", "usual", 0.0, 1.0, "SB's box, which does not bind")
+    same("hartmann_6", "usual", 0.0, 1.0, "SB's box, which does not bind")
+    same("log_domain_50", "usual", 1e-3, inf, "the lower bound keeps off the NaN")
+    same("quartic_1", "usual", -10.0, 10.0, "one variable, does not bind")
+    same("rosenbrock", "far", -1e8, 1e8, "far away")
+    same("extended_rosenbrock_100", "far", -100.0, 100.0, "far away")
+    same("trid_50", "far", -2500.0, 2500.0, "SB's box, which does not bind")
+    same("edensch_1000", "far", -1e3, 1e3, "far away")
+    same("logistic_regression_20", "far", -inf, 1e6, "far away, one side only")
+    same("engval1_1000", "far", -1e10, inf, "far away, one side only")
+
+    # Bounds that bind, x0 within them or without.
+    for n, minimum in ((10, 16.25418347451), (100, 274.0889201748)):
+        third = np.arange(n) % 3 == 2
+        lower, upper = np.where(third, -inf, 0.2), np.where(third, 0.5, inf)
+        source = "x_3, x_6, ... at most 0.5, the others at least 0.2; from outside; the minimum is ours"
+        add(f"chained_rosenbrock_{n}", "thirds", lower, upper, minimum, source)
+    half = np.resize([0.5, inf], 1000)
+    add("extended_rosenbrock_1000", "half", -inf, half, 125, "x_1, x_3, ... at most 0.5, and all of them are")
+    add("sphere_1", "upper", -inf, -0.25, 0.0625, "one variable; from outside")
+    add("rosenbrock", "half", [-50.0, 0.0], [0.5, 100.0], 0.25, "x_1 at most 0.5")
+    values = [0.0 - 19.0 * i for i in range(11)]
+    add(
+        "styblinski_tang_10",
+        "half",
+        0.0,
+        2.0,
+        values,
+        "every coordinate has a minimum at either bound",
+        np.full(10, 0.5),
+    )
+    add("quadratic_1e2_1000", "upper", -inf, 0.9, 81.70162709658, "the minimum is ours")
+    add("quadratic_1e4_100", "corner", 0.0, 0.9, 140.9913317889, "starts on a corner; the minimum is ours")
+    add("quadratic_1e6_10", "corner", 0.0, 0.9, 216.2408453669, "starts on a corner; the minimum is ours")
+    add("log_domain_5", "wall", 0.05, inf, 5.0 * (2.5 - math.log(0.05)), "a vertex")
+    add("logistic_regression_20", "positive", 0.0, inf, 0.6678524868827, "the minimum is ours")
+    add("logistic_regression_20", "small", -0.2, 0.2, 0.6529367144862, "the minimum is ours")
+    s2 = (0.25 * 55.0) ** 2
+    add("zakharov_10", "vertex", 0.5, 2.0, 2.5 + s2 + s2 * s2, "a vertex")
+    target = np.clip(ramp(20), 5.0, 12.0) - ramp(20)
+    value = math.fsum(np.sqrt(1.0 + target**2))
+    add("pseudo_huber_20", "middle", 5.0, 12.0, value, "starts on a corner")
+    value = (math.exp(-0.5) + 0.5) * 505.0
+    add("raydan_1_100", "vertex", -2.0, -0.5, value, "a vertex; from outside")
+    log_half = 0.5 * np.log(ramp(100))
+    x = np.clip(log_half, 0.5, 1.5)
+    value = math.fsum(np.exp(x) - np.sqrt(ramp(100)) * x)
+    add("hager_100", "middle", 0.5, 1.5, value, "minimiser log(i) / 2, put into the box")
+    lower = np.resize([-1.0, 0.5, -inf], 1000)
+    value = 0.25 * (101.0 + 332.0 * 201.0)
+    add("dqdrtic_1000", "third", lower, inf, value, "x_2, x_5, ... at least 0.5, and all of them are")
+    add(
+        "extended_powell_100",
+        "positive",
+        0.0,
+        inf,
+        0,
+        "from outside; the bounds bind, their multipliers being 0; singular",
+    )
+    add("broyden_tridiagonal_100", "tight", -0.705, 0.6, 0.003186246740642, "from outside; the minimum is ours")
+    add("watson_6", "small", -0.5, 0.5, 1.271398427581, "the minimum is ours")
+    upper = np.resize([0.9, inf], 10)
+    add(
+        "variably_dimensioned_10",
+        "half",
+        -inf,
+        upper,
+        0.07828055935345,
+        "x_1, x_3, ... at most 0.9; the minimum is ours",
+    )
+    lower, upper = [0.0, 1.0, -2.0, 0.0, 0.0], [0.4, 1.8, -0.5, 0.1, 0.1]
+    add("osborne_1", "box", lower, upper, 5.559881821366e-05, "from outside; the minimum is ours")
+    add("cragg_levy_50", "box", 0.3, 1.0, 12.22968870889, "from outside; the minimum is ours")
+    add("edensch_36", "box", -0.2, 1.0, 221.5662117365, "the minimum is ours")
+    add("penalty_2_10", "upper", -inf, 0.15, 0.002795747601632, "from outside; the minimum is ours")
+    add("generalized_tridiagonal_100", "above", 1.5, inf, 98.105153743, "the minimum is ours")
+
+    # Variables that are fixed: by a box of width zero.
+    for base, minimum in (
+        ("engval1_100", 1056.69930347),
+        ("dixon_price_10", (22.51446164257, 26.82001719813, 35.41784421019, 39.72339976575)),
+        ("trigonometric_10", (0.001063226900831, 0.001214453348525)),
+    ):
+        problem = _UNBOUNDED[base]
+        fixed = np.arange(problem.n) % 3 == 1
+        lower, upper = np.where(fixed, problem.x0, -inf), np.where(fixed, problem.x0, inf)
+        add(base, "fixed", lower, upper, minimum, "every third variable is fixed; the minimum is ours")
+    value = math.fsum(np.cosh(ramp(20)))
+    add("cosh_20", "point", ramp(20), ramp(20), value, "all variables are fixed")
+    add("quartic_100", "point", 0.5, 0.5, 0.0625 * 5050.0, "all variables are fixed; from outside")
+    return tuple(problems)
+
+
 MGH = _mgh()
 FAMILIES = _few_variables() + _families()
 PROBLEMS = MGH + FAMILIES
 
-_BY_NAME = {problem.name: problem for problem in PROBLEMS}
+_UNBOUNDED = {problem.name: problem for problem in PROBLEMS}
+BOUNDED = _published_bounds() + _boxes()
+
+_BY_NAME = _UNBOUNDED | {problem.name: problem for problem in BOUNDED}
 
 
 def by_name(name: str) -> Problem:

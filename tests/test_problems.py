@@ -1,4 +1,4 @@
-"""The test problems themselves: derivatives, batching and minima."""
+"""The test problems themselves: derivatives, batching, bounds and minima."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import re
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 
-from tests.problems import FAMILIES, MGH, PROBLEMS, Problem, by_name, starts
+from tests.problems import BOUNDED, FAMILIES, MGH, PROBLEMS, Problem, by_name, starts
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 EPS = float(np.finfo(np.float64).eps)
 
-each_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+each_problem = pytest.mark.parametrize("problem", PROBLEMS + BOUNDED, ids=lambda p: p.name)
+each_bounded = pytest.mark.parametrize("problem", BOUNDED, ids=lambda p: p.name)
 
 
 def rng_of(problem: Problem) -> np.random.Generator:
@@ -23,6 +24,14 @@ def rng_of(problem: Problem) -> np.random.Generator:
 
 def value(problem: Problem, x: np.ndarray) -> float:
     return float(problem.fun(x[None])[0][0])
+
+
+def has_bounds(problem: Problem) -> bool:
+    return bool(np.isfinite(problem.lower).any() or np.isfinite(problem.upper).any())
+
+
+def put_inside(problem: Problem, x: np.ndarray) -> np.ndarray:
+    return np.clip(x, problem.lower, problem.upper)
 
 
 def complex_step(problem: Problem, x: np.ndarray, rows: int = 128) -> tuple[np.ndarray, np.ndarray]:
@@ -56,13 +65,15 @@ def assert_same_bits(a: np.ndarray, b: np.ndarray) -> None:
 def test_lists():
     assert len({p.fun for p in MGH}) == 35
     assert PROBLEMS == MGH + FAMILIES
-    names = [p.name for p in PROBLEMS]
+    assert len(BOUNDED) >= 60
+    names = [p.name for p in PROBLEMS + BOUNDED]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) for name in names)
     numbers = [int(re.match(r"MGH (\d+)", p.source)[1]) for p in MGH]
     assert sorted(set(numbers)) == list(range(1, 36))
     assert numbers == sorted(numbers)
-    assert all(by_name(p.name) is p for p in PROBLEMS)
+    assert all(by_name(p.name) is p for p in PROBLEMS + BOUNDED)
+    assert not any(has_bounds(p) for p in PROBLEMS)
 
 
 @each_problem
@@ -72,8 +83,30 @@ def test_standard_start(problem):
     assert problem.minima and problem.source
     with pytest.raises(ValueError, match="read-only"):
         problem.x0[0] = 1.0
-    f, g = problem.fun(problem.x0[None])
+    f, g = problem.fun(put_inside(problem, problem.x0)[None])
     assert np.isfinite(f).all() and np.isfinite(g).all()
+
+
+@each_bounded
+def test_boxes(problem):
+    for bound in (problem.lower, problem.upper):
+        assert bound.shape == (problem.n,) and bound.dtype == np.float64
+        with pytest.raises(ValueError, match="read-only"):
+            bound[0] = 1.0
+    assert np.all(problem.lower <= problem.upper)
+    assert np.all(problem.lower < np.inf) and np.all(problem.upper > -np.inf)
+    assert has_bounds(problem)
+
+
+def test_boxes_are_of_every_kind():
+    sizes = {p.n for p in BOUNDED}
+    assert min(sizes) == 1 and max(sizes) >= 1000
+    inside = [bool(np.array_equal(put_inside(p, p.x0), p.x0)) for p in BOUNDED]
+    assert sum(inside) >= 20 and len(inside) - sum(inside) >= 20
+    assert sum(np.all((p.x0 == p.lower) | (p.x0 == p.upper)) for p in BOUNDED) >= 10
+    assert sum(np.all(p.lower == p.upper) for p in BOUNDED) == 2
+    assert sum(np.any(p.lower == p.upper) for p in BOUNDED) >= 10
+    assert sum(np.any(np.isinf(p.lower) != np.isinf(p.upper)) for p in BOUNDED) >= 20
 
 
 def test_starts_stay_within_the_spread():
@@ -84,6 +117,8 @@ def test_starts_stay_within_the_spread():
     np.testing.assert_array_equal(x, starts(problem, 50, 0.1, np.random.default_rng(1)))
     zero = starts(by_name("watson_6"), 20, 0.5, np.random.default_rng(2))
     assert 0.25 < np.abs(zero).max() <= 0.5
+    small = starts(by_name("watson_6_small"), 20, 2.0, np.random.default_rng(2))
+    assert np.abs(small).max() == 0.5
 
 
 # ----------------------------------------------------------------------------------------------
@@ -137,7 +172,7 @@ def test_gradient_is_that_of_f(problem):
     # Rounding in g acts like changes of x by a few eps, relative to x and to constants of order
     # one (of order n = 10 in the trigonometric function), so it is at most a few eps of
     # |g_j| + sum_l |H_jl| max(1, |x_l|).  The largest ratio seen is 13, else 2.
-    for x in [problem.x0, *starts(problem, 2, 0.1, rng_of(problem))]:
+    for x in [put_inside(problem, problem.x0), *starts(problem, 2, 0.1, rng_of(problem))]:
         g = problem.fun(x[None])[1][0]
         reference, hessian = complex_step(problem, x)
         assert np.isfinite(g).all()
@@ -150,7 +185,7 @@ def test_gradient_is_that_of_f(problem):
 
 @each_problem
 def test_single_precision_is_kept(problem):
-    x = np.vstack([problem.x0, starts(problem, 2, 0.1, rng_of(problem))]).astype(np.float32)
+    x = np.vstack([put_inside(problem, problem.x0), starts(problem, 2, 0.1, rng_of(problem))]).astype(np.float32)
     f, g = problem.fun(x)
     assert f.dtype == g.dtype == np.float32
     assert f.shape == (3,) and g.shape == x.shape
@@ -220,6 +255,32 @@ def test_log_domain_ends_at_zero():
 # ----------------------------------------------------------------------------------------------
 # Minima
 
+# The first variables at the minimisers of the problems "qrtquad": every second one is large, or there is a gap.
+QUARTICS = [
+    (
+        12,
+        [
+            [0.1, 10.0, 0.1, 10.0, 0.1, 10.0],
+            [10.0, 0.1, 0.1, 10.0, 0.1, 10.0],
+            [10.0, 0.1, 10.0, 0.1, 0.1, 10.0],
+            [0.1, 10.0, 0.1, 0.1, 10.0, 0.1],
+            [0.1, 10.0, 0.1, 10.0, 0.1, 0.1],
+            [10.0, 0.1, 0.1, 10.0, 0.1, 0.1],
+        ],
+    ),
+    (
+        120,
+        [
+            [0.1, 10.0, 0.1, 0.1, 10.0, 0.1, 10.0, 0.1, 10.0, 0.1],
+            [0.1, 10.0, 0.1, 10.0, 0.1, 0.1, 10.0, 0.1, 10.0, 0.1],
+            [10.0, 0.1, 0.1, 10.0, 0.1, 0.1, 10.0, 0.1, 10.0, 0.1],
+            [0.1, 10.0, 0.1, 10.0, 0.1, 10.0, 0.1, 0.1, 10.0, 0.1],
+            [10.0, 0.1, 0.1, 10.0, 0.1, 10.0, 0.1, 0.1, 10.0, 0.1],
+            [0.1, 10.0, 0.1, 10.0, 0.1, 10.0, 0.1, 10.0, 0.1, 0.1],
+        ],
+    ),
+]
+
 # Starts from which the minima are found that the standard start does not lead to.
 OTHER_STARTS = {
     "freudenstein_roth": [[4.5, 3.5]],
@@ -252,35 +313,85 @@ OTHER_STARTS = {
     "log_domain_5": [np.full(5, 0.03)],
     "log_domain_50": [np.full(50, 0.03)],
     **{f"styblinski_tang_{n}": [np.where(np.arange(n) < i, 2.7, -2.9) for i in range(n + 1)] for n in (1, 10, 100)},
+    # With bounds. (From the start of HS 25, nothing that looks at the gradient moves.)
+    "hs_2": [[1.2, 1.5]],
+    "hs_5": [[2.6, 1.6]],
+    "hs_25": [[40.0, 24.0, 1.4]],
+    "powell_badly_scaled_gay": [[1.11e-5, 9.0]],
+    "wood_gay": [[0.0, 0.0, -1.4, 1.9]],
+    "biggs_exp6_gay": [[0.24, 0.05, 1.0, 4.5, 0.24, 5.0]],
+    "eg1": [[-0.9, -0.3, 2.0]],
+    "himmelp1": [[81.0, 69.0], [0.0, 1.0]],
+    "palmer_4": [[18.0, 0.066, 0.006, 2.3]],
+    "mixture": [[0.5, 0.23, 135.0, 210.0, 170.0, 14.0, 23.0, 12.0]],
+    "gp_likelihood": [[-0.9, -0.6, -11.5], [-1.6, -3.1, -1.1], [-11.5, 8.7, -0.6]],
+    "explin_12": [
+        np.r_[2.3, 10.0, 3.4, 3.7, 10.0, 3.4, np.full(6, 10.0)],
+        np.r_[2.3, 10.0, 2.7, 10.0, 3.9, 4.1, np.full(6, 10.0)],
+        np.r_[10.0, 2.9, 3.4, 10.0, 3.9, 4.1, np.full(6, 10.0)],
+    ],
+    "explin_120": [np.r_[2.3, 10.0, 2.7, 10.0, 3.2, 10.0, 4.2, 4.3, 10.0, 3.9, np.full(110, 10.0)]],
+    "expquad_12": [[10.0, 10.0, 10.0, 5.8, 10.0, 4.7, 6.8, 9.6, 10.8, 12.1, 13.3, 3.4]],
+    **{
+        f"qrtquad_{n}": [np.r_[head, np.arange(len(head) + 1, n + 1) * 1.25] for head in heads] for n, heads in QUARTICS
+    },
+    "hatfldc": [np.full(25, 0.2), np.r_[1.0, 0.0, np.zeros(22), 0.5]],
+    "s368_8": [[1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 0.5, 1.0], [0.5, 0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0]],
+    "styblinski_tang_10_half": [np.where(np.arange(10) < i, 2.0, 0.0) for i in range(10)],
+    "dixon_price_10_fixed": [
+        np.r_[1.67, 1.0, 0.78, 0.79, 1.0, middle, 1.0, end]
+        for middle in ([0.77, 0.78], [-0.46, 0.48])
+        for end in ([0.71, 0.6], [-0.6, 0.0])
+    ],
+    "trigonometric_10_fixed": [[0.07, 0.1, 0.08, 0.08, 0.1, 0.24, 0.1, 0.1, 0.11, 0.1]],
 }
+OTHER_STARTS["chebyqad_10"] = OTHER_STARTS["chebyquad_10"]
+for name in ("six_hump_camel", "goldstein_price", "hartmann_3", "hartmann_6"):
+    OTHER_STARTS[f"{name}_usual"] = OTHER_STARTS[name]
 
 
-def reach_minimum(problem: Problem, x: np.ndarray) -> float:
-    """Return the value where L-BFGS-B, then BFGS and Newton's method where that is cheap, end."""
+def uphill_steps(problem: Problem, x: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """Return x - g, put inside, minus x: zero where the conditions of Karush, Kuhn and Tucker hold."""
+    return put_inside(problem, x - g) - x
+
+
+def reach_minimum(problem: Problem, x: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the value and the point where L-BFGS-B, then BFGS and Newton's method where that is cheap, end.
+
+    BFGS runs where there are no bounds.  Newton's method leaves the variables out that a bound holds, and its steps are
+    put inside.
+    """
 
     def fun(x: np.ndarray) -> tuple[float, np.ndarray]:
         f, g = problem.fun(x[None])
         return float(f[0]), g[0]
 
+    bounds = Bounds(problem.lower, problem.upper)
+    bounded = has_bounds(problem)
     bfgs = {"gtol": 1e-10}
     lbfgs = {"maxcor": 20, "ftol": 0.0, "gtol": 1e-10, "maxiter": 10**5, "maxfun": 10**5}
+    x = put_inside(problem, x)
     f = value(problem, x)
     with np.errstate(all="ignore"):
         for method, options in (("L-BFGS-B", lbfgs), ("BFGS", bfgs)):
-            if method == "L-BFGS-B" or problem.n <= 50:
-                result = minimize(fun, x, jac=True, method=method, options=options)
+            if method == "L-BFGS-B" or (problem.n <= 50 and not bounded):
+                within = {"bounds": bounds} if bounded else {}
+                result = minimize(fun, x, jac=True, method=method, options=options, **within)
                 if result.fun < f:
                     f, x = float(result.fun), result.x
-        for _ in range(20 if problem.n <= 50 else 0):
+        for _ in range(20 if problem.n <= 100 else 0):
             g, hessian = complex_step(problem, x)
             if not np.isfinite(hessian).all():
                 break
-            trial = x - np.linalg.lstsq(hessian, g, rcond=1e-15)[0]
+            free = ((x > problem.lower) | (g < 0.0)) & ((x < problem.upper) | (g > 0.0))
+            trial = x.copy()
+            trial[free] -= np.linalg.lstsq(hessian[np.ix_(free, free)], g[free], rcond=1e-15)[0]
+            trial = put_inside(problem, trial)
             f_trial = value(problem, trial)
             if not f_trial < f:
                 break
             f, x = f_trial, trial
-    return f
+    return f, x
 
 
 @each_problem
@@ -289,11 +400,20 @@ def test_minima(problem):
     if len(problem.minima) > 1 and problem.n <= 20:
         first += list(starts(problem, 3, 0.3, rng_of(problem)))
     first += [np.asarray(x, dtype=np.float64) for x in OTHER_STARTS.get(problem.name, [])]
-    ends = np.array([reach_minimum(problem, x) for x in first])
+    reached = [reach_minimum(problem, x) for x in first]
+    ends = np.array([f for f, _ in reached])
 
     lowest = min(problem.minima)
     rounding = 1e-8 * abs(lowest) if lowest else 1e-15 * problem.n
     assert ends.min() >= lowest - rounding
-    near_zero = 1e-11 * min(1.0, value(problem, problem.x0))
+    begin = put_inside(problem, problem.x0)
+    near_zero = 1e-11 * min(1.0, abs(value(problem, begin)))
     for minimum in problem.minima:
-        assert np.abs(ends - minimum).min() <= (1e-8 * abs(minimum) if minimum else near_zero)
+        nearest = int(np.abs(ends - minimum).argmin())
+        assert abs(ends[nearest] - minimum) <= (1e-8 * abs(minimum) if minimum else near_zero)
+        if has_bounds(problem):
+            x = reached[nearest][1]
+            assert np.all(problem.lower <= x) and np.all(x <= problem.upper)
+            steps = np.abs(uphill_steps(problem, x, problem.fun(x[None])[1][0]))
+            at_start = np.abs(uphill_steps(problem, begin, problem.fun(begin[None])[1][0]))
+            assert steps.max() <= 1e-6 * max(1.0, at_start.max())
