@@ -13,7 +13,8 @@ KERNELS = ["kernels/advance.pyx", "kernels/probe.pyx", "cpu.pyx"]
 PYTHON = ["solver.py", "objective.py", "driver.py"]
 # No -ffast-math, no fused multiply-add: every sum keeps the order written in kernels/vectors.pxd, so that a result
 # has the same bits for every instruction set, alone and in a batch.
-UNIX_FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+# GCC stops inlining once that makes a file grow by 40 %: 3,260 instead of 2,630 instructions an evaluation, n = 10.
+UNIX_FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "--param=inline-unit-growth=300"]
 
 
 def compiled(paths: list[str], **directives: bool) -> list[Extension]:

@@ -12,7 +12,7 @@ from libc.math cimport isfinite, sqrt
 
 from fastbfgs.kernels.contracts cimport require
 from fastbfgs.kernels.state cimport Member, Rules, rho_of
-from fastbfgs.kernels.vectors cimport axpy, axpy_dot, dot
+from fastbfgs.kernels.vectors cimport axpy_dot, dot
 
 cdef enum:
     COLUMNS = 16            # vectors side by side at most
@@ -59,10 +59,13 @@ cdef inline bint push(
     return True
 
 
-cdef inline void recursion(
+cdef inline double recursion(
     const Rules *rules, Member *member, floating *v, const floating *h0, double *a, Py_ssize_t columns, floating *q
 ) noexcept nogil:
-    """q = H q by Algorithm 7.4, for each row of q (columns, n); a (columns, m) is its a_j, not a step length."""
+    """q = H q by Algorithm 7.4, for each row of q (columns, n); return g.q of the last.
+
+    a (columns, m) is the algorithm's a_j, not a step length.
+    """
     cdef:
         Py_ssize_t n = rules.n, m = rules.m, i, c, _
         Py_ssize_t j = member.head, older, newer
@@ -97,7 +100,8 @@ cdef inline void recursion(
         j = newer
         s = s_of(rules, v, j)
     for c in range(columns):
-        axpy(n, a[c * m + j] - rho[j] * product[c], s, q + c * n)
+        scale = axpy_dot(n, a[c * m + j] - rho[j] * product[c], s, q + c * n, v + n)
+    return scale
 
 
 cdef inline double direction(
@@ -111,8 +115,8 @@ cdef inline double direction(
     for i in range(n):
         p[i] = -g[i]
     if member.count > 0:
-        recursion(rules, member, v, h0, rho_of(member) + rules.m, 1, p)
-    elif h0 != NULL:
+        return recursion(rules, member, v, h0, rho_of(member) + rules.m, 1, p)
+    if h0 != NULL:
         for i in range(n):
             p[i] *= h0[i]
     return dot(n, p, g)
