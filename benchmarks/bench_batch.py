@@ -8,8 +8,8 @@ from statistics import median
 import numpy as np
 
 from benchmarks.measure import Recorder, batch_overhead, in_turn, largest_gradient, seconds
-from benchmarks.objectives import OBJECTIVES, make
-from benchmarks.peers import BATCHES, Stop, fastbfgs_batch
+from benchmarks.objectives import OBJECTIVES, Batch, make, make_bounded
+from benchmarks.peers import BATCHES, BOUNDED_BATCHES, FASTBFGS, BatchPeer, Stop, fastbfgs_batch
 
 STOP = Stop(gtol=1e-6, maxiter=500)
 
@@ -53,14 +53,25 @@ class MemberOverhead:
     def setup(self, B: int, n: int, peer: str) -> None:
         if peer == "BoTorch" and B * n > 10_000:
             raise NotImplementedError("takes too long")
-        self.overhead = batch_overhead(
-            BATCHES[peer], make("rosenbrock", B, n), Stop(maxiter=100), replay=True, budget=0.02
-        )
+        self.prepare(BATCHES[peer], make("rosenbrock", B, n))
+
+    def prepare(self, peer: BatchPeer, batch: Batch) -> None:
+        """Run once."""
+        self.overhead = batch_overhead(peer, batch, Stop(maxiter=100), replay=True, budget=0.02)
 
     def track_overhead(self, B: int, n: int, peer: str) -> float:
         return median(in_turn({peer: self.overhead.measure}, 3)[peer])
 
     track_overhead.unit = "us/evaluation"  # type: ignore[attr-defined]
+
+
+class BoundedMemberOverhead(MemberOverhead):
+    """The same with bounds, half of which bind at the minimiser."""
+
+    params = ([1, 100, 1_000], [10], [FASTBFGS, "BoTorch"])
+
+    def setup(self, B: int, n: int, peer: str) -> None:
+        self.prepare(BOUNDED_BATCHES[peer], make_bounded(B, n))
 
 
 class Peers:

@@ -1,22 +1,50 @@
-"""Evaluations over the whole problem set, against SciPy's L-BFGS-B on what both solve."""
+"""Evaluations over the problem sets of the tests, against SciPy on what both solve."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.measure import Recorder
-from benchmarks.objectives import Array
-from benchmarks.peers import SINGLES, SinglePeer, Stop
+from benchmarks.objectives import Array, Box
+from benchmarks.peers import BOUNDED_SINGLES, DENSE, SINGLES, Single, Stop
 
 STOPS = {
     "SciPy's defaults": Stop(gtol=1e-5, ftol=2.220446049250313e-09, maxiter=15_000),
     "gtol 1e-6": Stop(gtol=1e-6, ftol=0.0, maxiter=15_000),
 }
 
-SOLVERS = ("fastbfgs", "SciPy L-BFGS-B", "PyLBFGS", "NLopt LD_LBFGS")
+EVERY: dict[str, Callable[..., Single]] = {**SINGLES, **DENSE}
+
+
+class Rivals(NamedTuple):
+    """This package and SciPy on one problem set.
+
+    Attributes
+    ----------
+    ours, theirs : str
+        Names of two solvers of `EVERY`.
+    problems : str
+        Name of the set in `tests.problems`.
+    slow : int or None
+        From this many variables on, a run of theirs takes minutes.
+    """
+
+    ours: str
+    theirs: str
+    problems: str
+    slow: int | None = None
+
+
+RIVALS = (
+    Rivals("fastbfgs", "SciPy L-BFGS-B", "PROBLEMS"),
+    Rivals("fastbfgs", "SciPy L-BFGS-B", "BOUNDED"),
+    Rivals("fastbfgs BFGS", "SciPy BFGS", "PROBLEMS", slow=1000),
+)
 
 
 class Tally(NamedTuple):
@@ -27,13 +55,13 @@ class Tally(NamedTuple):
     f: Array
 
 
-def problems() -> tuple[Any, ...]:
-    """Return the problem set of the tests, or skip."""
+def problem_set(name: str, below: int | None = None) -> list[Any]:
+    """Return those of the tests' problem set ``name`` that have fewer than ``below`` variables, or skip."""
     try:
-        from tests.problems import PROBLEMS
+        from tests import problems
     except ImportError as error:
         raise NotImplementedError(f"tests.problems does not import: {error}") from error
-    return tuple(PROBLEMS)
+    return [problem for problem in getattr(problems, name) if below is None or problem.n < below]
 
 
 def is_solved(f: float, f0: float, minima: tuple[float, ...]) -> bool:
@@ -51,22 +79,26 @@ def is_solved(f: float, f0: float, minima: tuple[float, ...]) -> bool:
     return False
 
 
-def tally(solver: SinglePeer, stop: Stop) -> Tally:
-    """Solve every problem from its standard start."""
+def tally(solver: Callable[..., Single], stop: Stop, problems: Iterable[Any]) -> Tally:
+    """Solve every problem from its standard start; what ends outside its bounds is not solved."""
     evaluations, solved, values = [], [], []
-    for problem in problems():
+    for problem in problems:
 
         def one(x: Array, batch: Any = problem.fun) -> tuple[float, Array]:
             f, g = batch(x[None, :])
             return float(f[0]), g[0]
 
+        box = Box(problem.lower, problem.upper)
+        bounded = np.isfinite(box).any()
         recorder = Recorder(one)
+        prepare = partial(solver, box=box) if bounded else solver
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            x = solver(recorder, np.array(problem.x0), stop).run()
-        f, _ = one(np.asarray(x))
+            x = np.asarray(prepare(recorder, np.array(problem.x0), stop).run())
+        f, _ = one(x)
+        f0, _ = one(box.project(problem.x0))
         evaluations.append(len(recorder.points))
-        solved.append(is_solved(f, one(np.array(problem.x0))[0], problem.minima))
+        solved.append(is_solved(f, f0, problem.minima) and np.array_equal(x, box.project(x)))
         values.append(f)
     return Tally(np.array(evaluations), np.array(solved), np.array(values))
 
@@ -78,15 +110,17 @@ def geometric_mean(ours: Tally, theirs: Tally) -> float:
 
 
 class Evaluations:
-    """All problems of `tests/problems.py`, from their standard starts."""
+    """All problems of `tests/problems.py` without bounds, from their standard starts."""
 
-    params = (list(SOLVERS), list(STOPS))
+    rivals = RIVALS[0]
+    params = (["fastbfgs", "SciPy L-BFGS-B", "PyLBFGS", "NLopt LD_LBFGS"], list(STOPS))
     param_names = ["solver", "stop"]
     timeout = 600
 
     def setup(self, solver: str, stop: str) -> None:
-        self.ours = tally(SINGLES[solver], STOPS[stop])
-        self.theirs = tally(SINGLES["SciPy L-BFGS-B"], STOPS[stop])
+        problems = problem_set(self.rivals.problems, self.rivals.slow)
+        self.ours = tally(EVERY[solver], STOPS[stop], problems)
+        self.theirs = tally(EVERY[self.rivals.theirs], STOPS[stop], problems)
 
     def track_against_scipy(self, solver: str, stop: str) -> float:
         return geometric_mean(self.ours, self.theirs)
@@ -102,3 +136,17 @@ class Evaluations:
         return int(self.ours.evaluations.sum())
 
     track_evaluations.unit = "evaluations"  # type: ignore[attr-defined]
+
+
+class BoundedEvaluations(Evaluations):
+    """All problems with bounds."""
+
+    rivals = RIVALS[1]
+    params = (list(BOUNDED_SINGLES), list(STOPS))
+
+
+class DenseEvaluations(Evaluations):
+    """BFGS on the problems without bounds that have fewer than 1,000 variables."""
+
+    rivals = RIVALS[2]
+    params = (list(DENSE), list(STOPS))

@@ -2,6 +2,7 @@
 
     python -m benchmarks.figures            # some minutes
     python -m benchmarks.figures --quick    # smaller batches, fewer rounds
+    python -m benchmarks.figures --everything   # and BFGS on problems of 1,000 variables
     python -m benchmarks.figures --also /path/to/python "TFP TF XLA"
 
 Solvers are timed in turn within a round, ratios are formed in each round, medians taken over
@@ -20,15 +21,17 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.bench_evaluations import STOPS, geometric_mean, tally
+from benchmarks.bench_evaluations import EVERY, RIVALS, STOPS, Rivals, geometric_mean, problem_set, tally
 from benchmarks.bench_import import import_medians
+from benchmarks.bench_single import ITERATIONS
 from benchmarks.measure import (
     Overhead,
     Recorder,
@@ -39,11 +42,15 @@ from benchmarks.measure import (
     seconds,
     single_overhead,
 )
-from benchmarks.objectives import Batch, chain_start, make, rosenbrock
+from benchmarks.objectives import Batch, chain_box, chain_start, make, make_bounded, rosenbrock
 from benchmarks.peers import (
     BATCHES,
+    BOUNDED_BATCHES,
+    BOUNDED_SINGLES,
+    DENSE,
     FASTBFGS,
     SINGLES,
+    Single,
     Solved,
     Stop,
     fastbfgs_batch,
@@ -54,6 +61,9 @@ from benchmarks.peers import (
 STOP = Stop(gtol=1e-6, maxiter=500)
 
 SCIPY_LOOP = "SciPy L-BFGS-B loop"
+
+# What an objective does, by whether its answers are recorded.
+ANSWERS = {False: "NumPy callable", True: "recorded answers"}
 
 # Members on which a slow peer is timed; its time is then scaled to all of them.
 SAMPLES = {
@@ -161,9 +171,9 @@ def number(value: float) -> str:
 
 
 def overhead_rows(
-    what: str, overheads: dict[str, Overhead], ours: str, aims: dict[str, float], count: int
+    what: str, overheads: dict[str, Overhead], ours: str, aims: dict[str, float | None], count: int
 ) -> Iterator[Row]:
-    """Compare the overhead of ``ours`` with each peer's; ``aims`` are the ratios to reach."""
+    """Compare the overhead of ``ours`` with each peer's; ``aims`` are the ratios to reach, if there is one."""
     figures = in_turn({name: each.measure for name, each in overheads.items()}, count)
     for name, aim in aims.items():
         if name not in figures:
@@ -173,24 +183,48 @@ def overhead_rows(
         if ours in figures:
             mine = f"{number(median(figures[ours]))} us"
             quotient = f"1/{number(ratio(figures, name, ours))}"
-        yield Row(what, mine, theirs, quotient, f"at most 1/{aim:g}")
+        yield Row(what, mine, theirs, quotient, "" if aim is None else f"at most 1/{aim:g}")
+
+
+def single_overheads(
+    peers: Mapping[str, Callable[..., Single]], names: list[str], x0: np.ndarray, stop: Stop, replay: bool
+) -> dict[str, Overhead]:
+    """Prepare the overheads of those peers that are there."""
+    return dict(prepared(lambda name: single_overhead(peers[name], rosenbrock, x0, stop, replay), names))
 
 
 def single_rows(count: int) -> Iterator[Row]:
     """Overhead per evaluation of one problem, once with the objective, once with its record."""
-    aims = {"SciPy L-BFGS-B": 30.0, "PyLBFGS": 2.0, "NLopt LD_LBFGS": 2.0}
     stop = STOP._replace(maxiter=1000)
+    aims: dict[str, float | None] = {"SciPy L-BFGS-B": 30.0, "PyLBFGS": 2.0, "NLopt LD_LBFGS": 2.0}
     for n in (2, 10, 100):
         for replay in (False, True):
-            make_one = _single_maker(chain_start(n), stop, replay)
-            overheads = dict(prepared(make_one, ["fastbfgs", *aims]))
-            kind = "recorded answers" if replay else "NumPy callable"
-            what = f"overhead per evaluation, one problem, n = {n}, {kind}"
+            overheads = single_overheads(SINGLES, ["fastbfgs", *aims], chain_start(n), stop, replay)
+            what = f"overhead per evaluation, one problem, n = {n}, {ANSWERS[replay]}"
             yield from overhead_rows(what, overheads, "fastbfgs", aims, count)
 
 
-def _single_maker(x0: np.ndarray, stop: Stop, replay: bool) -> Callable[[str], Overhead]:
-    return lambda name: single_overhead(SINGLES[name], rosenbrock, x0, stop, replay)
+def bounded_single_rows(count: int) -> Iterator[Row]:
+    """Overhead per evaluation of one problem with bounds, half of which bind at the minimiser."""
+    stop = STOP._replace(maxiter=1000)
+    for n, aim in ((10, 15.0), (100, None)):
+        box = chain_box(n)
+        peers = {name: partial(peer, box=box) for name, peer in BOUNDED_SINGLES.items()}
+        for replay in (False, True):
+            overheads = single_overheads(peers, list(peers), box.project(chain_start(n)), stop, replay)
+            what = f"overhead per evaluation, one problem with bounds, n = {n}, {ANSWERS[replay]}"
+            aims = {"SciPy L-BFGS-B": aim, "NLopt LD_LBFGS": None}
+            yield from overhead_rows(what, overheads, "fastbfgs", aims, count)
+
+
+def dense_rows(count: int) -> Iterator[Row]:
+    """Overhead of BFGS per iteration."""
+    stop = Stop(gtol=0.0, maxiter=ITERATIONS)
+    for n, aim in ((10, None), (100, None), (1_000, 20.0)):
+        prepared_ones = single_overheads(DENSE, list(DENSE), chain_start(n), stop, replay=True)
+        overheads = {name: each.per_iteration(ITERATIONS) for name, each in prepared_ones.items()}
+        what = f"overhead per iteration, BFGS, n = {n:,}"
+        yield from overhead_rows(what, overheads, "fastbfgs BFGS", {"SciPy BFGS": aim}, count)
 
 
 def member_rows(count: int) -> Iterator[Row]:
@@ -200,6 +234,15 @@ def member_rows(count: int) -> Iterator[Row]:
     overheads = dict(prepared(lambda name: batch_overhead(BATCHES[name], batch, STOP), names))
     what = "overhead per member evaluation, B = 1,000, n = 10, 1 thread"
     yield from overhead_rows(what, overheads, FASTBFGS, {"BoTorch": 40.0}, count)
+
+
+def bounded_member_rows(count: int) -> Iterator[Row]:
+    """Overhead per member evaluation of a batch with bounds."""
+    batch = make_bounded(1_000)
+    names = [FASTBFGS, "BoTorch"]
+    overheads = dict(prepared(lambda name: batch_overhead(BOUNDED_BATCHES[name], batch, STOP), names))
+    what = "overhead per member evaluation, bounds, B = 1,000, n = 10, 1 thread"
+    yield from overhead_rows(what, overheads, FASTBFGS, {"BoTorch": 25.0}, count)
 
 
 def calls_rows(batch: Batch) -> Iterator[Row]:
@@ -223,18 +266,19 @@ def _nfev(batch: Batch) -> np.ndarray:
     return np.asarray(result.nfev)
 
 
-def evaluation_rows() -> Iterator[Row]:
-    """Evaluations over the problem set."""
+def evaluation_rows(rivals: Rivals, everything: bool) -> Iterator[Row]:
+    """Evaluations over a problem set, or over what does not take long of it."""
+    problems = problem_set(rivals.problems, None if everything else rivals.slow)
     for name, stop in STOPS.items():
-        theirs = tally(SINGLES["SciPy L-BFGS-B"], stop)
-        ours = tally(SINGLES["fastbfgs"], stop)
+        ours = tally(EVERY[rivals.ours], stop, problems)
+        theirs = tally(EVERY[rivals.theirs], stop, problems)
         both, count = int((ours.solved & theirs.solved).sum()), len(ours.solved)
-        what = f"evaluations over tests/problems.py, {name}, {both} solved by both"
+        what = f"evaluations over {rivals.problems}, {name}, {both} solved by both"
         mean = f"{geometric_mean(ours, theirs):.4f}"
-        yield Row(what, "", "SciPy L-BFGS-B", mean, "at most 1.0")
+        yield Row(what, "", rivals.theirs, mean, "at most 1.0")
         solved = int(ours.solved.sum()), int(theirs.solved.sum())
-        what = f"problems solved of {count}, {name}"
-        yield Row(what, str(solved[0]), f"{solved[1]} (SciPy L-BFGS-B)", "", "no fewer")
+        what = f"problems solved of {count} in {rivals.problems}, {name}"
+        yield Row(what, str(solved[0]), f"{solved[1]} ({rivals.theirs})", "", "no fewer")
 
 
 def import_rows(count: int) -> Iterator[Row]:
@@ -339,6 +383,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.figures", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="1,000 members, two rounds")
+    parser.add_argument("--everything", action="store_true", help="BFGS also where SciPy's takes half an hour")
     parser.add_argument("--only", nargs="*", help="names of the peers of the whole run")
     parser.add_argument(
         "--also",
@@ -354,12 +399,16 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def sections(count: int, batch: Batch) -> Iterator[Callable[[], Iterator[Row]]]:
+def sections(count: int, batch: Batch, everything: bool) -> Iterator[Callable[[], Iterator[Row]]]:
     """Yield the parts of the first table, in its order, before the whole runs."""
     yield lambda: single_rows(count)
+    yield lambda: bounded_single_rows(count)
     yield lambda: member_rows(count)
+    yield lambda: bounded_member_rows(count)
+    yield lambda: dense_rows(count)
     yield lambda: calls_rows(batch)
-    yield evaluation_rows
+    for rivals in RIVALS:
+        yield partial(evaluation_rows, rivals, everything)
     yield lambda: import_rows(2 * count + 1)
 
 
@@ -379,7 +428,7 @@ def main() -> None:
         if found is not None:
             runs[f"{name} (own interpreter)"] = found
     rows = list(contest_rows(runs, B))
-    for section in sections(count, batch):
+    for section in sections(count, batch, arguments.everything):
         try:
             rows.extend(section())
         except NotImplementedError as missing:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.objectives import Array, Batch
-from benchmarks.peers import BatchPeer, SinglePeer, Stop
+from benchmarks.peers import BatchPeer, Single, Stop
 
 # Numbers that recorded answers may have: what a second-level cache holds, so that reading them
 # again costs a solver no more than an objective's fresh answer.
@@ -127,9 +127,13 @@ class Overhead(NamedTuple):
     evaluations: int
     calls: list[int]
 
+    def per_iteration(self, count: int) -> Overhead:
+        """Return the same, for a run known to take ``count`` iterations, in microseconds per iteration."""
+        return self._replace(measure=lambda: self.measure() * self.evaluations / count)
+
 
 def single_overhead(
-    peer: SinglePeer,
+    peer: Callable[..., Single],
     fun: Callable[[Array], tuple[float, Array]],
     x0: Array,
     stop: Stop,
@@ -195,7 +199,10 @@ def batch_overhead(peer: BatchPeer, batch: Batch, stop: Stop, replay: bool = Fal
 
 
 def largest_gradient(batch: Batch, x: Array) -> Array:
-    """Return max|g| (B,) at the points x (B, n); inf where it is not finite."""
+    """Return max|g| (B,) at the points x (B, n), g projected; inf where it is not finite, and outside the bounds."""
     _, g = batch.fun(x, *batch.data)
+    if batch.box is not None:
+        inside = np.all(x == batch.box.project(x), axis=1)
+        g = np.where(inside[:, None], batch.box.slope(x, g), np.inf)
     largest = np.abs(g).max(axis=1)
     return np.where(np.isfinite(largest), largest, np.inf)

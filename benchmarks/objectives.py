@@ -7,9 +7,9 @@ value alone (`value`), from which frameworks with automatic differentiation make
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,21 @@ class Objective:
     value: Callable[..., Any]
 
 
+class Box(NamedTuple):
+    """Bounds (n,) that all members share; -inf and inf where there is none."""
+
+    lower: Array
+    upper: Array
+
+    def project(self, x: Array) -> Array:
+        """Return ``x`` (..., n), put into the box."""
+        return np.clip(x, self.lower, self.upper)
+
+    def slope(self, x: Array, g: Array) -> Array:
+        """Return the projected gradient x - P(x - g), without its cancellation."""
+        return np.clip(g, x - self.upper, x - self.lower)
+
+
 @dataclass(frozen=True)
 class Batch:
     """B problems of one objective.
@@ -54,6 +69,8 @@ class Batch:
         ``x (k, n), *rows of data -> f (k,), g (k, n)``.
     one : callable
         ``x (n,), *row of data -> f, g (n,)``.
+    box : Box or None
+        Bounds, if there are any.
     """
 
     name: str
@@ -61,6 +78,7 @@ class Batch:
     data: tuple[Array, ...]
     fun: Callable[..., tuple[Array, Array]]
     one: Callable[..., tuple[float, Array]]
+    box: Box | None = None
 
     def member(self, b: int) -> Callable[[Array], tuple[float, Array]]:
         """Return the objective of member ``b`` alone."""
@@ -71,8 +89,7 @@ class Batch:
 
     def first(self, count: int) -> Batch:
         """Return the batch of the first ``count`` members."""
-        data = tuple(array[:count] for array in self.data)
-        return Batch(self.name, self.x0[:count], data, self.fun, self.one)
+        return replace(self, x0=self.x0[:count], data=tuple(array[:count] for array in self.data))
 
 
 def rosenbrock(x: Array) -> tuple[float, Array]:
@@ -223,6 +240,15 @@ def chain_start(n: int, seed: int = 0) -> Array:
     return x0
 
 
+def chain_box(n: int) -> Box:
+    """Return bounds that bind on half of Rosenbrock's chain: x_3, x_6, ... at most 0.5, the others at least 0.2.
+
+    With n = 10, five of them bind at the minimiser, where f = 16.25; no other has been found.
+    """
+    third = np.arange(n) % 3 == 2
+    return Box(np.where(third, -np.inf, 0.2), np.where(third, 0.5, np.inf))
+
+
 def rosenbrock_starts(B: int, n: int, rng: np.random.Generator) -> tuple[Array, ...]:
     """Draw starts uniform in [-2, 2]."""
     return (rng.uniform(-2.0, 2.0, (B, n)),)
@@ -258,6 +284,12 @@ def make(name: str, B: int, n: int | None = None, seed: int = 0) -> Batch:
     x0, *data = draw(B, n or usual, np.random.default_rng(seed))
     objective = OBJECTIVES[name]
     return Batch(name, x0, tuple(data), objective.batch, objective.one)
+
+
+def make_bounded(B: int, n: int = 10, seed: int = 0) -> Batch:
+    """Return B problems of Rosenbrock's chain with the bounds of `chain_box`, the starts put inside."""
+    batch, box = make("rosenbrock", B, n, seed), chain_box(n)
+    return replace(batch, x0=box.project(batch.x0), box=box)
 
 
 def value_in(name: str, xp: Any) -> Callable[..., Any]:

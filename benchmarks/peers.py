@@ -1,8 +1,10 @@
 """The solvers that are compared, each behind one of two signatures, imported only when asked for.
 
 `SINGLES` solve one problem from a Python callable; `BATCHES` solve B of them, and every single one
-joins these as a loop.  Compilation happens while a run is prepared, never while it is timed.  All
-stop at max|g| <= gtol, or as near to it as their own test allows (said beside each).
+joins these as a loop; `DENSE` are BFGS with its n by n matrix.  `BOUNDED_SINGLES` and
+`BOUNDED_BATCHES` are those that take bounds.  Compilation happens while a run is prepared, never
+while it is timed.  All stop at max|g| <= gtol, g being projected where there are bounds, or as near
+to it as their own test allows (said beside each).
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from benchmarks.objectives import Array, Batch, value_in
+from benchmarks.objectives import Array, Batch, Box, value_in
 
 
 class Stop(NamedTuple):
@@ -57,7 +59,8 @@ class Solved(NamedTuple):
     calls: int | None = None
 
 
-SinglePeer = Callable[[Callable[[Array], tuple[float, Array]], Array, Stop], Single]
+Function = Callable[[Array], tuple[float, Array]]
+SinglePeer = Callable[[Function, Array, Stop], Single]
 BatchPeer = Callable[[Batch, Stop], Callable[[], Solved]]
 
 
@@ -69,8 +72,16 @@ def require(module: str) -> Any:
         raise NotImplementedError(f"{module} does not import: {error}") from error
 
 
-def scipy_options(stop: Stop) -> dict[str, Any]:
-    """Return the options of SciPy's L-BFGS-B, which are also this package's."""
+class BoundedSinglePeer(Protocol):
+    """A `SinglePeer` that also takes bounds."""
+
+    def __call__(self, fun: Function, x0: Array, stop: Stop, box: Box | None = None) -> Single: ...
+
+
+def scipy_options(stop: Stop, method: str = "L-BFGS-B") -> dict[str, Any]:
+    """Return the options of SciPy's `method`, which are also this package's."""
+    if method == "BFGS":
+        return {"gtol": stop.gtol, "maxiter": stop.maxiter}
     return {
         "maxcor": stop.history,
         "gtol": stop.gtol,
@@ -91,26 +102,24 @@ def _calls(fun: Callable[..., Any], *args: Any) -> Callable[[int], None]:
 # ---------------------------------------------------------------------------- one problem
 
 
-def fastbfgs_single(fun: Callable, x0: Array, stop: Stop) -> Single:
-    """This package, through its SciPy face."""
-    minimize = require("fastbfgs").minimize
-    options = scipy_options(stop)
+def scipy_face(module: str, method: str) -> BoundedSinglePeer:
+    """Return SciPy's `minimize`, or this package's, which is called alike."""
 
-    def run() -> Array:
-        return minimize(fun, x0, jac=True, method="L-BFGS-B", options=options).x
+    def prepare(fun: Function, x0: Array, stop: Stop, box: Box | None = None) -> Single:
+        minimize = require(module).minimize
+        keywords = {"jac": True, "method": method, "options": scipy_options(stop, method), **scipy_bounds(box)}
 
-    return Single(run, _calls(fun, x0))
+        def run() -> Array:
+            return minimize(fun, x0, **keywords).x
+
+        return Single(run, _calls(fun, x0))
+
+    return prepare
 
 
-def scipy_lbfgsb(fun: Callable, x0: Array, stop: Stop) -> Single:
-    """SciPy's L-BFGS-B."""
-    minimize = require("scipy.optimize").minimize
-    options = scipy_options(stop)
-
-    def run() -> Array:
-        return minimize(fun, x0, jac=True, method="L-BFGS-B", options=options).x
-
-    return Single(run, _calls(fun, x0))
+def scipy_bounds(box: Box | None) -> dict[str, Any]:
+    """Return the bounds in SciPy's words, as a keyword if there are any."""
+    return {} if box is None else {"bounds": require("scipy.optimize").Bounds(*box)}
 
 
 def pylbfgs(fun: Callable, x0: Array, stop: Stop) -> Single:
@@ -133,9 +142,10 @@ def pylbfgs(fun: Callable, x0: Array, stop: Stop) -> Single:
     return Single(run, _calls(native, x0, np.empty_like(x0)))
 
 
-def nlopt_lbfgs(fun: Callable, x0: Array, stop: Stop) -> Single:
+def nlopt_lbfgs(fun: Callable, x0: Array, stop: Stop, box: Box | None = None) -> Single:
     """NLopt's LD_LBFGS; our gradient test inside the callable, unless `Stop.evaluations` is set."""
     nlopt = require("nlopt")
+    x0 = x0 if box is None else box.project(x0)  # a start outside is an error there
     best: list[Any] = [np.inf, x0]
 
     def plain(x: Array, grad: Array) -> float:
@@ -145,7 +155,8 @@ def nlopt_lbfgs(fun: Callable, x0: Array, stop: Stop) -> Single:
     def tested(x: Array, grad: Array) -> float:
         f, g = fun(x)
         grad[:] = g
-        small = abs(g).max() <= stop.gtol
+        slope = g if box is None else box.slope(x, g)
+        small = abs(slope).max() <= stop.gtol
         if small or f < best[0]:  # a stopped or failed run returns no point
             best[:] = f, x.copy()
         if small:
@@ -158,6 +169,9 @@ def nlopt_lbfgs(fun: Callable, x0: Array, stop: Stop) -> Single:
         best[:] = np.inf, x0
         solver = nlopt.opt(nlopt.LD_LBFGS, x0.size)
         solver.set_min_objective(native)
+        if box is not None:
+            solver.set_lower_bounds(box.lower)
+            solver.set_upper_bounds(box.upper)
         solver.set_vector_storage(stop.history)
         solver.set_maxeval(stop.evaluations or 10 * stop.maxiter)
         try:
@@ -207,21 +221,31 @@ def lbfgsb_python(fun: Callable, x0: Array, stop: Stop) -> Single:
     return Single(run, _calls(fun, x0))
 
 
-SINGLES: dict[str, SinglePeer] = {
-    "fastbfgs": fastbfgs_single,
-    "SciPy L-BFGS-B": scipy_lbfgsb,
-    "PyLBFGS": pylbfgs,
+BOUNDED_SINGLES: dict[str, BoundedSinglePeer] = {
+    "fastbfgs": scipy_face("fastbfgs", "L-BFGS-B"),
+    "SciPy L-BFGS-B": scipy_face("scipy.optimize", "L-BFGS-B"),
     "NLopt LD_LBFGS": nlopt_lbfgs,
+}
+
+SINGLES: dict[str, SinglePeer] = {
+    **BOUNDED_SINGLES,
+    "PyLBFGS": pylbfgs,
     "torch LBFGS": torch_lbfgs,
     "lbfgsb (Python)": lbfgsb_python,
+}
+
+DENSE: dict[str, SinglePeer] = {
+    "fastbfgs BFGS": scipy_face("fastbfgs", "BFGS"),
+    "SciPy BFGS": scipy_face("scipy.optimize", "BFGS"),
 }
 
 
 # ---------------------------------------------------------------------------- many problems
 
 
-def loop(single: SinglePeer, batch: Batch, stop: Stop) -> Callable[[], Solved]:
+def loop(single: Callable[..., Single], batch: Batch, stop: Stop) -> Callable[[], Solved]:
     """Solve the members one after the other."""
+    single = single if batch.box is None else partial(single, box=batch.box)
     single(batch.member(0), batch.x0[0], stop)
 
     def run() -> Solved:
@@ -248,6 +272,7 @@ def fastbfgs_batch(batch: Batch, stop: Stop, workers: int | None = 1) -> Callabl
             batch_args=batch.data,
             compact=True,
             workers=workers,
+            **scipy_bounds(batch.box),
         )
         return Solved(result.x, int(result.nfev.sum()), int(result.calls))
 
@@ -306,11 +331,13 @@ def botorch_batched(batch: Batch, stop: Stop) -> Callable[[], Solved]:
         return batch.fun(x, *(array[batch_indices] for array in batch.data))
 
     with_data = bool(batch.data)
+    bounds = None if batch.box is None else list(zip(*batch.box, strict=True))
 
     def run() -> Solved:
         x, _, _ = fmin(
             fun if with_data else batch.fun,
             batch.x0,
+            bounds=bounds,
             maxcor=stop.history,
             factr=None,
             ftol=stop.ftol,
@@ -505,6 +532,12 @@ def tfp_jax(batch: Batch, stop: Stop) -> Callable[[], Solved]:
 
 
 FASTBFGS = "fastbfgs, 1 thread"
+
+BOUNDED_BATCHES: dict[str, BatchPeer] = {
+    FASTBFGS: fastbfgs_batch,
+    "fastbfgs, all threads": partial(fastbfgs_batch, workers=None),
+    "BoTorch": botorch_batched,
+} | {f"{name} loop": partial(loop, single) for name, single in BOUNDED_SINGLES.items()}
 
 BATCHES: dict[str, BatchPeer] = {
     FASTBFGS: fastbfgs_batch,
