@@ -2055,7 +2055,7 @@ def _published_bounds() -> tuple[Problem, ...]:
         [0.1, 0.0, 0.0],
         [100.0, 25.6, 5.0],
         0,
-        "HS 25; max|g| is 1e-6 at the start, which solvers take for a minimiser",
+        "HS 25; max|g| is 2e-8 at the start, which solvers take for a minimiser",
     )
     add("hs_38", wood, [-3.0, -1.0, -3.0, -1.0], -10.0, 10.0, 0, "HS 38; no bound binds")
     add("hs_45", hs_45, np.full(5, 2.0), 0.0, ramp(5), 1, "HS 45; a vertex; from outside")
@@ -2077,7 +2077,7 @@ def _published_bounds() -> tuple[Problem, ...]:
         [0.0, 3e-5],
         [1e6, 100.0],
         783.9999992952,
-        "Gay; a vertex",
+        "Gay",
     )
     add("beale_gay", beale, [1.0, 1.0], [0.6, 0.5], [10.0, 100.0], 0, "Gay; a bound binds, its multiplier being 0")
     add(
@@ -2229,7 +2229,7 @@ def _published_bounds() -> tuple[Problem, ...]:
                 np.r_[np.zeros(bounded), -free[bounded:n]],
                 np.r_[np.full(bounded, 10.0), free[bounded:n]],
                 minimum,
-                f"CUTE, {name.upper()}; starts on a corner; minimum ours",
+                f"CUTE, {name.upper()}; starts at bounds; minimum ours",
             )
 
     add("hatflda", hatfld_ab, np.full(4, 0.1), 1e-7, inf, 0, "CUTE, HATFLDA; NaN outside x >= 0; no bound binds")
@@ -2416,7 +2416,7 @@ def _boxes() -> tuple[Problem, ...]:
     add("zakharov_10", "vertex", 0.5, 2.0, 2.5 + s2 + s2 * s2, "a vertex")
     target = np.clip(ramp(20), 5.0, 12.0) - ramp(20)
     value = math.fsum(np.sqrt(1.0 + target**2))
-    add("pseudo_huber_20", "middle", 5.0, 12.0, value, "starts on a corner")
+    add("pseudo_huber_20", "middle", 5.0, 12.0, value, "from outside")
     value = (math.exp(-0.5) + 0.5) * 505.0
     add("raydan_1_100", "vertex", -2.0, -0.5, value, "a vertex; from outside")
     log_half = 0.5 * np.log(ramp(100))
