@@ -292,6 +292,7 @@ def fastbfgs_ask_tell(batch: Batch, stop: Stop, workers: int | None = 1) -> Call
             maxiter=stop.maxiter,
             compact=True,
             workers=workers,
+            **scipy_bounds(batch.box),
         )
         calls = 0
         while solver.running:
@@ -536,6 +537,7 @@ FASTBFGS = "fastbfgs, 1 thread"
 BOUNDED_BATCHES: dict[str, BatchPeer] = {
     FASTBFGS: fastbfgs_batch,
     "fastbfgs, all threads": partial(fastbfgs_batch, workers=None),
+    "fastbfgs ask/tell": fastbfgs_ask_tell,
     "BoTorch": botorch_batched,
 } | {f"{name} loop": partial(loop, single) for name, single in BOUNDED_SINGLES.items()}
 
