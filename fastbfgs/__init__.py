@@ -11,7 +11,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from fastbfgs._version import __version__
-from fastbfgs.minimize import BatchResult, lbfgs, minimize
+from fastbfgs.minimize import BatchResult, bfgs, lbfgs, lbfgsb, minimize
 from fastbfgs.options import Options
 from fastbfgs.result import Result, Status, cure, sentence
 from fastbfgs.solver import Solver
@@ -23,8 +23,10 @@ __all__ = [
     "Solver",
     "Status",
     "__version__",
+    "bfgs",
     "cure",
     "lbfgs",
+    "lbfgsb",
     "minimize",
     "sentence",
 ]

@@ -104,7 +104,8 @@ def matrix(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str =
         try:
             np.linalg.cholesky(each)
         except np.linalg.LinAlgError:
-            raise ValueError(f"{rule}; got one that is not positive definite{_of_member(b, shape)}") from None
+            which = f"that{_of_member(b, shape)}" if shape else "it"
+            raise ValueError(f"{rule}; {which} is not positive definite") from None
     return symmetric if shape else symmetric[0]
 
 

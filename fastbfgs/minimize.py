@@ -1,6 +1,6 @@
-"""SciPy's face: `minimize`, and `lbfgs` for ``scipy.optimize.minimize(method=...)``.
+"""SciPy's face: `minimize`, and `lbfgs`, `lbfgsb`, `bfgs` for ``scipy.optimize.minimize(method=...)``.
 
-How it differs from SciPy's L-BFGS-B, and why, stands in README.
+How it differs from SciPy's L-BFGS-B and BFGS, and why, stands in README.
 """
 
 from __future__ import annotations
@@ -10,25 +10,19 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from fastbfgs import driver, interop
+from fastbfgs.differences import SCHEMES, Stencil
 from fastbfgs.inverse import inverse_hessian
-from fastbfgs.objective import SCHEMES, Differences, Objective
-from fastbfgs.observers import Callback, Progress
+from fastbfgs.objective import Differences, Objective
+from fastbfgs.observers import Callback, Iterates, Progress
 from fastbfgs.options import Options
 from fastbfgs.result import Result, Status, cure, members_at, sentence
 from fastbfgs.solver import Solver
-
-_METHODS = ("l-bfgs", "l-bfgs-b", "bfgs")
-
-_WORDS = {"history": "maxcor"}
-"""Our word for an option, and SciPy's, where they differ."""
-
-_DEFAULTS = Options()
 
 _SCIPY_NUMBER = {
     Status.RUNNING: -1,
@@ -42,25 +36,65 @@ _SCIPY_NUMBER = {
 }
 """SciPy's number for a status, 0 for the others. (3 is what its BFGS gives for NaN; -1, 4 and 5 are ours.)"""
 
-_SCIPY_WORDS = {
-    Status.CONVERGED_GRADIENT: "CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL",
-    Status.CONVERGED_DECREASE: "CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH",
-    Status.MAXITER: "STOP: TOTAL NO. OF ITERATIONS REACHED LIMIT",
-    Status.MAXFUN: "STOP: TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT",
-    Status.STOPPED: "`callback` raised `StopIteration`.",
-    Status.ABNORMAL: "ABNORMAL: ",
-}
-"""SciPy's message for a status. Behind "ABNORMAL: " SciPy says nothing, and we say why."""
 
-_KERNEL_OPTIONS = {
-    _WORDS.get(field.name, field.name): field.name
-    for field in fields(Options)
-    if field.name not in ("method", "norm", "xrtol")
-}
-"""Options by SciPy's name, with ours."""
+@dataclass(frozen=True)
+class _Dialect:
+    """How SciPy speaks of one of its methods."""
 
-_FACE_OPTIONS = {"eps", "finite_diff_rel_step", "workers", "hess_inv0"}
-"""SciPy's options, and one of ours, that the kernels do not know."""
+    kernel: dict[str, str]
+    """Options by SciPy's name, with ours."""
+    face: frozenset[str]
+    """Options that the kernels do not know."""
+    defaults: dict[str, Any]
+    """Of the kernels' options, where they are not those of `Options`."""
+    eps: float
+    """Default of the absolute difference step."""
+    tol: tuple[str, ...]
+    """Options that `tol` sets."""
+    messages: dict[Status, str]
+    """SciPy's message for a status. One that ends with a blank says too little, and is followed by ours."""
+
+
+_STOPPED = "`callback` raised `StopIteration`."
+_LBFGSB = _Dialect(
+    kernel={
+        "maxcor": "history",
+        **{name: name for name in ("ftol", "gtol", "xtol", "maxfun", "maxiter", "maxls", "c1", "c2")},
+    },
+    face=frozenset({"eps", "finite_diff_rel_step", "workers", "hess_inv0"}),
+    defaults={},
+    eps=1e-8,
+    tol=("ftol", "gtol"),
+    messages={
+        Status.CONVERGED_GRADIENT: "CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL",
+        Status.CONVERGED_DECREASE: "CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH",
+        Status.MAXITER: "STOP: TOTAL NO. OF ITERATIONS REACHED LIMIT",
+        Status.MAXFUN: "STOP: TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT",
+        Status.STOPPED: _STOPPED,
+        Status.ABNORMAL: "ABNORMAL: ",
+    },
+)
+_PRECISION_LOSS = "Desired error not necessarily achieved due to precision loss. "
+_BFGS = _Dialect(
+    kernel={name: name for name in ("gtol", "norm", "xrtol", "maxiter", "c1", "c2")},
+    face=frozenset({"eps", "finite_diff_rel_step", "workers", "hess_inv0", "disp", "return_all"}),
+    # No limit of evaluations and no test of the decrease: SciPy's BFGS has neither.
+    defaults={"ftol": 0.0, "maxfun": 2**62, "c1": 1e-4, "c2": 0.9},
+    eps=math.sqrt(np.finfo(float).eps),
+    tol=("gtol",),
+    messages={
+        Status.CONVERGED_GRADIENT: "Optimization terminated successfully.",
+        Status.CONVERGED_STEP: "Optimization terminated successfully.",
+        Status.MAXITER: "Maximum number of iterations has been exceeded.",
+        Status.STOPPED: _STOPPED,
+        Status.ABNORMAL: _PRECISION_LOSS,
+        Status.STALLED: _PRECISION_LOSS,
+        Status.NONFINITE_START: "NaN result encountered. ",
+    },
+)
+_DIALECTS = {"L-BFGS": _LBFGSB, "L-BFGS-B": _LBFGSB, "BFGS": _BFGS}
+_METHODS = {name.lower(): name for name in _DIALECTS}
+_ALL_FIXED = "All independent variables were fixed by bounds."
 
 
 def minimize(
@@ -96,27 +130,36 @@ def minimize(
         Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
     args : tuple, optional
         Passed on to fun and jac.
-    method : {None, "L-BFGS", "L-BFGS-B"}
-        All mean L-BFGS in this release, which has no bounds yet.
+    method : {None, "L-BFGS-B", "L-BFGS", "BFGS"}
+        In any case. "L-BFGS-B" takes bounds; without any it is "L-BFGS". "BFGS" keeps the inverse Hessian as a matrix,
+        n**2 numbers for each member. None is "L-BFGS-B" for a batch; for one problem, as in SciPy, "L-BFGS-B" with
+        bounds and "BFGS" without.
     jac : True, callable, {"2-point", "3-point", "cs"} or None
         As in SciPy; None takes forward differences of the absolute step `eps`. For a batch, the difference points of
-        all members go into one call of fun.
+        all members go into one call of fun. They stay within the bounds; coordinates whose bounds are equal get none,
+        and NaN in the result's jac.
     hess, hessp
         Not used; given, they get SciPy's RuntimeWarning.
-    bounds, constraints
+    bounds : scipy.optimize.Bounds or sequence of n pairs (min, max), optional
+        For "L-BFGS-B"; None or an infinite number is no bound, equal ones fix a coordinate. `lb` and `ub` of a Bounds
+        may have a row for each member of a batch, ``(..., n)``; else all share them. fun and jac are never called
+        outside: x0 is moved inside first.
+    constraints
         Not supported: an error if given.
     tol : float, optional
-        Sets `gtol` and `ftol`, unless `options` does.
+        Sets `gtol`, and for L-BFGS `ftol`, unless `options` does.
     callback : callable, optional
         ``callback(xk)`` or ``callback(*, intermediate_result)``, after every iteration of one problem, and after every
         call of fun that moved any member of a batch. The intermediate result has x, fun, jac, nit and nfev; for a
         batch it is a `BatchResult` of all members. Its arrays are copies. Raising StopIteration ends the run; members
         that have converged stay so.
     options : dict, optional
-        SciPy's: maxcor (10), ftol (2.22e-9), gtol (1e-5), eps (1e-8), maxfun (15000), maxiter (15000), maxls (20),
-        finite_diff_rel_step, workers (a number or a map-like callable, for finite differences of one problem).
-        Besides: xtol (0: stop when no coordinate moves by more), c1 (1e-3), c2 (0.97), and hess_inv0, a positive
-        diagonal ``(n,)`` or ``(..., n)`` of the initial inverse Hessian.
+        SciPy's for the method, with its defaults. L-BFGS: maxcor (10), ftol (2.22e-9), gtol (1e-5), eps (1e-8), maxfun
+        (15000), maxiter (15000), maxls (20), finite_diff_rel_step, workers (a number or a map-like callable, for finite
+        differences of one problem); besides, xtol (0: stop when no coordinate moves by more), c1 (1e-3), c2 (0.97), and
+        hess_inv0, a positive diagonal ``(n,)`` or ``(..., n)`` of the initial inverse Hessian, without bounds.
+        BFGS: gtol (1e-5), norm (inf), eps (1.5e-8), maxiter (200 n), disp, return_all, finite_diff_rel_step, xrtol (0),
+        c1 (1e-4), c2 (0.9), workers, and hess_inv0, a positive definite matrix ``(n, n)`` or ``(..., n, n)``.
     batch_args : tuple of array_like (..., *)
         Arrays with the leading axes of the batch; fun gets the rows of the members it is asked about, one leading axis.
     compact : bool, optional
@@ -132,16 +175,16 @@ def minimize(
     Returns
     -------
     scipy.optimize.OptimizeResult or BatchResult
-        For one problem SciPy's own type, with x, fun, jac, nit, nfev, njev, status, success, message and hess_inv.
-        For a batch the same fields but hess_inv as arrays, see `BatchResult`.
+        For one problem SciPy's own type, with x, fun, jac, nit, nfev, njev, status, success, message, hess_inv, and
+        allvecs if return_all is set. hess_inv is a matrix for BFGS; for L-BFGS a `scipy.sparse.linalg.LinearOperator`
+        made of the last pairs, which as in SciPy knows nothing of bounds. For a batch the same fields as arrays,
+        see `BatchResult`.
 
     Raises
     ------
     TypeError, ValueError
         If an argument breaks its rule, before fun is called; or if fun returns something else than promised, at the
         first call.
-    NotImplementedError
-        For bounds and method "BFGS".
     BaseException
         What fun, jac or callback raises, Ctrl-C included. The exception then has an attribute ``partial_result``: the
         result as it stood, with the best points so far.
@@ -157,12 +200,14 @@ def minimize(
     a batch takes exactly as many calls as its slowest member takes evaluations. A member's path has the same bits
     alone, in a batch, in another order and with any number of threads, if fun computes rows independently.
 
-    Memory for each member: (4 + 2 maxcor) n numbers of x0's dtype and 176 + 16 maxcor bytes, besides the points, values
-    and gradients of a call.
+    Memory for each member, besides the points, values and gradients of a call: (4 + 2 maxcor) n numbers of x0's dtype
+    and 192 + 16 maxcor bytes, with bounds 16 maxcor**2 bytes more; for BFGS (5 + n) n numbers and 192 bytes.
 
     References
     ----------
-    J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed., Springer 2006, Algorithm 7.5.
+    J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed., Springer 2006, Algorithms 6.1 and 7.5.
+    R. H. Byrd, P. Lu, J. Nocedal and C. Zhu, "A limited memory algorithm for bound constrained optimization",
+    SIAM J. Sci. Comput. 16 (1995) 1190-1208.
     J. J. More and D. J. Thuente, "Line search algorithms with guaranteed sufficient decrease", ACM TOMS 20 (1994).
 
     Examples
@@ -170,6 +215,7 @@ def minimize(
     One problem, as with SciPy:
 
     >>> import numpy as np
+    >>> import scipy.optimize
     >>> import fastbfgs
     >>> def bowl(x):
     ...     return ((x - 3.0) ** 2).sum(), 2.0 * (x - 3.0)
@@ -177,7 +223,7 @@ def minimize(
     >>> result.x
     array([3., 3., 3., 3.])
     >>> result.message
-    'CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL'
+    'Optimization terminated successfully.'
 
     A thousand problems of two coordinates, each with a centre of its own:
 
@@ -189,6 +235,14 @@ def minimize(
     ((1000, 2), 1000, array([], dtype=int64))
     >>> bool(abs(result.x - centre).max() < 1e-5)
     True
+
+    The same, but none goes above its own limit:
+
+    >>> limit = np.full((1000, 2), np.linspace(0.2, 0.8, 1000)[:, None])
+    >>> bounds = scipy.optimize.Bounds(-np.inf, limit)
+    >>> result = fastbfgs.minimize(bowls, np.zeros((1000, 2)), jac=True, batch_args=(centre,), bounds=bounds)
+    >>> bool(abs(result.x - np.minimum(centre, limit)).max() < 1e-5)
+    True
     """
     if not callable(fun):
         raise TypeError(
@@ -196,13 +250,16 @@ def minimize(
             if type(fun).__name__ == "LowLevelCallable"
             else f"fun must be callable; got {type(fun).__name__}"
         )
-    _check_method(method, bounds, constraints)
-    name = "L-BFGS-B" if method is None else method
+    start = interop.start(x0)
+    single, shape, n = start.ndim == 1, start.shape[:-1], start.shape[-1]
+    if method is None:
+        method = "BFGS" if single and bounds is None else "L-BFGS-B"
+    name = _name(method, bounds, constraints)
     if hess is not None:
-        message = f"Method {name} does not use Hessian information (hess)."
+        message = f"Method {method} does not use Hessian information (hess)."
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     if hessp is not None:
-        message = f"Method {name} does not use Hessian-vector product information (hessp)."
+        message = f"Method {method} does not use Hessian-vector product information (hessp)."
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None; got {type(callback).__name__}")
@@ -215,61 +272,59 @@ def minimize(
     if not isinstance(batch_args, tuple):
         batch_args = (batch_args,)
 
-    start = interop.start(x0)
-    single, n = start.ndim == 1, start.shape[-1]
-    arrays = _batch_arrays(batch_args, start.shape[:-1])
-    kernel, face = _split_options(options, tol, name)
+    arrays = _batch_arrays(batch_args, shape)
+    box = interop.box(bounds, shape, n, start.dtype)
+    kernel, face = _split_options(options, tol, name, method, n)
     h0 = face.get("hess_inv0")
     if h0 is not None:
-        h0 = interop.diagonal(h0, start.shape[:-1], n, start.dtype, "hess_inv0")
-        h0 = h0 if h0.ndim == 1 else h0.reshape(start.shape)
+        if box is not None:
+            raise ValueError("hess_inv0 does not go with bounds; leave one of them out")
+        read = interop.matrix if name == "BFGS" else interop.diagonal
+        h0 = read(h0, shape, n, start.dtype, "hess_inv0")
+        h0 = h0 if h0.ndim == (2 if name == "BFGS" else 1) else h0.reshape(*shape, *h0.shape[1:])
     with _mapping(face.get("workers"), single, jac) if "workers" in face else nullcontext() as mapping:
         objective: Objective
         if jac is True or callable(jac):
             objective = Objective(fun, jac, args, arrays, single)
         else:
-            scheme, absolute = _scheme(jac, _step("eps", face.get("eps", 1e-8), n))
-            objective = Differences(
-                fun, args, arrays, single, n=n, scheme=scheme, absolute=absolute,
-                relative=_step("finite_diff_rel_step", face.get("finite_diff_rel_step"), n), workers=mapping,
-            )  # fmt: skip
+            scheme, absolute = _scheme(jac, _step("eps", face.get("eps", _DIALECTS[name].eps), n))
+            relative = _step("finite_diff_rel_step", face.get("finite_diff_rel_step"), n)
+            stencil = Stencil(n, scheme, absolute, relative, box)
+            objective = Differences(fun, args, arrays, single, stencil, mapping)
             # SciPy's maxfun counts the values behind a difference gradient too.
             kernel = replace(kernel, maxfun=max(1, kernel.maxfun // objective.evaluations))
         if compact is None:
             compact = bool(batch_args) or objective.fun_takes_rows or objective.jac_takes_rows
-        solver = Solver(start, kernel, h0=h0, compact=compact, workers=workers)
+        given = None if box is None else interop.Box(box)
+        solver = Solver(start, kernel, h0=h0, bounds=given, compact=compact, workers=workers)
+        iterates = Iterates(solver) if face.get("return_all") else None
 
         def report() -> Any:
-            return _scipy_result(solver, objective.evaluations, h0)
+            return _scipy_result(solver, objective, h0, iterates)
 
         watchers: list[Callable[[Solver], bool]] = []
         bar = Progress(progress, len(solver)) if progress else None
         if bar is not None:
             watchers.append(bar)
+        if iterates is not None:
+            watchers.append(iterates)
         if callback is not None:
-            watchers.append(Callback(callback, lambda: _intermediate(solver, objective.evaluations)))
+            watchers.append(Callback(callback, lambda: _intermediate(solver, objective)))
         with closing(bar) if bar is not None else nullcontext():
-            return driver.run(solver, objective, watchers, report)
+            result = driver.run(solver, objective, watchers, report)
+    if face.get("disp"):
+        _show(result)
+    return result
 
 
-def lbfgs(
-    fun: Callable[..., Any],
-    x0: Any,
-    args: Any = (),
-    jac: Any = None,
-    hess: Any = None,
-    hessp: Any = None,
-    bounds: Any = None,
-    constraints: Any = (),
-    callback: Callable[..., Any] | None = None,
-    **options: Any,
-) -> Any:
+def lbfgs(fun: Callable[..., Any], x0: Any, args: Any = (), **given: Any) -> Any:
     """Minimise by L-BFGS, as the `method` of `scipy.optimize.minimize` and of everything that forwards it.
 
     Parameters
     ----------
-    fun, x0, args, jac, hess, hessp, bounds, constraints, callback, **options
-        As `scipy.optimize.minimize` passes them on; see `fastbfgs.minimize`.
+    fun, x0, args, **given
+        As `scipy.optimize.minimize` passes them on: jac, hess, hessp, bounds, constraints, callback, and the options
+        by name; see `fastbfgs.minimize`.
 
     Returns
     -------
@@ -277,8 +332,8 @@ def lbfgs(
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError
-        See `fastbfgs.minimize`.
+    TypeError, ValueError
+        See `fastbfgs.minimize`. Bounds are an error: they are for `lbfgsb`.
 
     Examples
     --------
@@ -289,12 +344,70 @@ def lbfgs(
     >>> result.x.round(4)
     array([1., 1.])
     """
+    return _as_method("L-BFGS", fun, x0, args, **given)
+
+
+def lbfgsb(fun: Callable[..., Any], x0: Any, args: Any = (), **given: Any) -> Any:
+    """Minimise by L-BFGS-B, within bounds or without, as the `method` of `scipy.optimize.minimize`.
+
+    Parameters, result and errors are those of `fastbfgs.lbfgs`.
+
+    Examples
+    --------
+    >>> import scipy.optimize
+    >>> from scipy.optimize import rosen, rosen_der
+    >>> import fastbfgs
+    >>> bounds = [(None, 0.5), (0.0, 2.0)]
+    >>> result = scipy.optimize.minimize(rosen, [1.3, 0.7], jac=rosen_der, bounds=bounds, method=fastbfgs.lbfgsb)
+    >>> result.x.round(4)
+    array([0.5 , 0.25])
+    """
+    return _as_method("L-BFGS-B", fun, x0, args, **given)
+
+
+def bfgs(fun: Callable[..., Any], x0: Any, args: Any = (), **given: Any) -> Any:
+    """Minimise by BFGS, with the inverse Hessian as a matrix, as the `method` of `scipy.optimize.minimize`.
+
+    Parameters, result and errors are those of `fastbfgs.lbfgs`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scipy.optimize
+    >>> import fastbfgs
+    >>> def bowl(x):
+    ...     return x[0] ** 2 + 5.0 * x[1] ** 2, np.array([2.0, 10.0]) * x
+    >>> result = scipy.optimize.minimize(bowl, [1.3, 0.7], jac=True, method=fastbfgs.bfgs)
+    >>> abs(result.hess_inv).round(2)
+    array([[0.5, 0. ],
+           [0. , 0.1]])
+    """
+    return _as_method("BFGS", fun, x0, args, **given)
+
+
+def _as_method(
+    method: str,
+    fun: Any,
+    x0: Any,
+    args: Any,
+    /,
+    *,
+    jac: Any = None,
+    hess: Any = None,
+    hessp: Any = None,
+    bounds: Any = None,
+    constraints: Any = (),
+    callback: Any = None,
+    tol: Any = None,
+    **options: Any,
+) -> Any:
+    """Minimise as `scipy.optimize.minimize` calls a method of its user's."""
     # SciPy wraps a fun with jac=True so that each call compares x with the last one; the wrapped function serves us
     # better as it was.
-    if type(fun).__name__ == "MemoizeJac" and getattr(jac, "__self__", None) is fun:
+    owner: Any = getattr(jac, "__self__", None)
+    if type(fun).__name__ == "MemoizeJac" and owner is fun:
         fun, jac = fun.fun, True
-    tol = options.pop("tol", None)
-    return minimize(fun, x0, args, "L-BFGS", jac, hess, hessp, bounds, constraints, tol, callback, options)
+    return minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options)
 
 
 @dataclass(frozen=True, repr=False)
@@ -321,6 +434,13 @@ class BatchResult:
     success : ndarray (...) of bool
     calls : int
         Calls of fun, for all members together.
+    method : {"L-BFGS-B", "L-BFGS", "BFGS"}
+    hess_inv : ndarray (..., n, n) or None
+        For BFGS the inverse Hessians at the end. None for the others, and for what a callback sees: `Solver.pairs`
+        has what they know.
+    allvecs : list of ndarray (..., n) or None
+        With the option `return_all` of BFGS: the k-th holds each member's k-th iterate, the start first; the last one
+        of a member is repeated until all have finished.
 
     Examples
     --------
@@ -349,12 +469,15 @@ class BatchResult:
     reason: np.ndarray
     success: np.ndarray
     calls: int
+    method: str
+    hess_inv: np.ndarray | None = None
+    allvecs: list[np.ndarray] | None = None
 
     @property
     def message(self) -> np.ndarray:
         """One sentence for each member, an object array (...)."""
         codes, where = np.unique(self.reason, return_inverse=True)
-        words = np.array([_message(code) for code in codes], dtype=object)
+        words = np.array([_message(code, self.method) for code in codes], dtype=object)
         return words[where].reshape(self.reason.shape)
 
     @property
@@ -367,14 +490,20 @@ class BatchResult:
             if index in ("message", "failed") or any(index == field.name for field in fields(self)):
                 return getattr(self, index)
             raise KeyError(index)
-        arrays = (field.name for field in fields(self) if field.name != "calls")
-        parts = {name: members_at(getattr(self, name), self.status.shape, index) for name in arrays}
+        shape = self.status.shape
+        parts = {name: members_at(getattr(self, name), shape, index) for name in _ARRAYS}
+        if self.hess_inv is not None:
+            parts["hess_inv"] = members_at(self.hess_inv, shape, index)
+        if self.allvecs is not None:
+            parts["allvecs"] = [members_at(x, shape, index) for x in self.allvecs]
         if np.ndim(parts["status"]):
-            return BatchResult(**parts, calls=self.calls)
+            return BatchResult(**parts, calls=self.calls, method=self.method)
+        if self.allvecs is not None:
+            parts["allvecs"] = parts["allvecs"][: 1 + parts["nit"]]
         reason = parts.pop("reason")
         return _scipy().OptimizeResult(
-            message=_message(reason),
-            **{k: v if isinstance(v, np.ndarray) else v.item() for k, v in parts.items()},
+            message=_message(reason, self.method),
+            **{k: v.item() if isinstance(v, np.generic) else v for k, v in parts.items()},
         )
 
     def __len__(self) -> int:
@@ -388,15 +517,19 @@ class BatchResult:
         lines = [
             f"BatchResult of {self.status.size} members {self.status.shape}, n = {self.x.shape[-1]}: "
             f"{int(self.success.sum())} succeeded",
-            *(f"  {count:>8}  {_message(code)}" for code, count in zip(codes, counts, strict=True)),
+            *(f"  {count:>8}  {_message(code, self.method)}" for code, count in zip(codes, counts, strict=True)),
             f"  calls: {self.calls}, function values: {int(self.nfev.sum())}, iterations: {int(self.nit.sum())}",
         ]
         return "\n".join(lines)
 
 
-def _message(status: int) -> str:
-    """Return SciPy's message for a status; ours, with the cure, where SciPy has none or says nothing."""
-    words = _SCIPY_WORDS.get(Status(status), "")
+_ARRAYS = ("x", "fun", "jac", "nit", "nfev", "njev", "status", "reason", "success")
+"""Fields of a `BatchResult` that always are arrays over the members."""
+
+
+def _message(status: int, method: str) -> str:
+    """Return SciPy's message for a status; ours, with the cure, where it has none, and after it where it is vague."""
+    words = _DIALECTS[method].messages.get(Status(status), "")
     return words if words and not words.endswith(" ") else f"{words}{sentence(status)} {cure(status)}".rstrip()
 
 
@@ -416,77 +549,125 @@ def _scipy() -> Any:
     return scipy.optimize
 
 
-def _scipy_result(solver: Solver, evaluations: int, h0: np.ndarray | None) -> Any:
+def _scipy_result(solver: Solver, objective: Objective, h0: Any, iterates: Iterates | None) -> Any:
     """Return where the solver stands in SciPy's words."""
-    result = solver.result()
+    result, method = solver.result(), solver.options.method
+    vectors = {} if iterates is None else {"allvecs": iterates.vectors()}
     if solver.shape:
-        return _batch_result(result, evaluations)
+        h = solver.inverse_hessian() if method == "BFGS" else None
+        return _batch_result(result, objective, method, hess_inv=h, **vectors)
+    message = _message(result.status, method)
+    box = solver.box
+    if box is not None and result.status == Status.CONVERGED_GRADIENT and (box[0] == box[1]).all():
+        message = _ALL_FIXED
     return _scipy().OptimizeResult(
-        x=result.x, fun=result.f, jac=result.g,
-        nit=result.nit, nfev=result.nfev * evaluations, njev=result.nfev,
-        status=_SCIPY_NUMBER.get(result.status, 0), success=result.converged, message=_message(result.status),
-        hess_inv=inverse_hessian(*solver.pairs(), h0),
+        x=result.x, fun=result.f, jac=_gradient(result, objective),
+        nit=result.nit, nfev=result.nfev * objective.evaluations, njev=result.nfev * objective.gradients,
+        status=_SCIPY_NUMBER.get(result.status, 0), success=result.converged, message=message,
+        hess_inv=solver.inverse_hessian() if method == "BFGS" else inverse_hessian(*solver.pairs(), h0),
+        **vectors,
     )  # fmt: skip
 
 
-def _intermediate(solver: Solver, evaluations: int) -> Any:
+def _intermediate(solver: Solver, objective: Objective) -> Any:
     """Return what a callback sees."""
     result = solver.result()
     if solver.shape:
-        return _batch_result(result, evaluations)
+        return _batch_result(result, objective, solver.options.method)
     return _scipy().OptimizeResult(
-        x=result.x, fun=result.f, jac=result.g, nit=result.nit, nfev=result.nfev * evaluations
-    )
-
-
-def _batch_result(result: Result, evaluations: int) -> BatchResult:
-    return BatchResult(
-        x=result.x, fun=result.f.astype(result.x.dtype, copy=False), jac=result.g,
-        nit=result.nit, nfev=result.nfev * evaluations, njev=result.nfev,
-        status=_numbers(result.status), reason=result.status, success=result.converged, calls=result.calls,
+        x=result.x, fun=result.f, jac=_gradient(result, objective),
+        nit=result.nit, nfev=result.nfev * objective.evaluations,
     )  # fmt: skip
 
 
-def _check_method(method: Any, bounds: Any, constraints: Any) -> None:
-    if method is not None and (not isinstance(method, str) or method.lower() not in _METHODS):
-        raise ValueError(f"method must be one of 'L-BFGS', 'L-BFGS-B' or None; got {method!r}")
-    if method is not None and method.lower() == "bfgs":
-        raise NotImplementedError("method 'BFGS' is not part of this release; use 'L-BFGS'")
-    if bounds is not None:
-        raise NotImplementedError(
-            "bounds are not part of this release; leave them out, or use scipy.optimize.minimize for now"
-        )
+def _batch_result(result: Result, objective: Objective, method: str, **more: Any) -> BatchResult:
+    return BatchResult(
+        x=result.x, fun=result.f.astype(result.x.dtype, copy=False), jac=_gradient(result, objective),
+        nit=result.nit, nfev=result.nfev * objective.evaluations, njev=result.nfev * objective.gradients,
+        status=_numbers(result.status), reason=result.status, success=result.converged,
+        calls=result.calls, method=method, **more,
+    )  # fmt: skip
+
+
+def _gradient(result: Result, objective: Objective) -> np.ndarray:
+    """Return the gradient of a result, NaN where no difference was taken, as in SciPy."""
+    g = result.g
+    if objective.fixed is not None:
+        fixed = objective.fixed if objective.fixed.ndim == 1 else objective.fixed.reshape(g.shape)
+        g[np.broadcast_to(fixed, g.shape)] = np.nan
+    return g
+
+
+def _show(result: Any) -> None:
+    """Print what SciPy's BFGS does with ``disp=True``, or the result of a batch."""
+    if isinstance(result, BatchResult):
+        print(result)
+        return
+    if result.success:
+        print(result.message)
+    else:
+        warnings.warn(result.message, _scipy().OptimizeWarning, stacklevel=3)
+    print(f"         Current function value: {result.fun:f}")
+    print(f"         Iterations: {result.nit:d}")
+    print(f"         Function evaluations: {result.nfev:d}")
+    print(f"         Gradient evaluations: {result.njev:d}")
+
+
+def _name(method: Any, bounds: Any, constraints: Any) -> str:
+    """Return our name of `method`, which can do what is asked of it."""
+    name = _METHODS.get(method.lower()) if isinstance(method, str) else None
+    if name is None:
+        raise ValueError(f"method must be one of {', '.join(map(repr, _DIALECTS))} or None; got {method!r}")
     if constraints is not None and constraints != () and np.size(constraints):
         raise ValueError(
-            "L-BFGS cannot handle constraints; use scipy.optimize.minimize with method 'SLSQP' or 'trust-constr'"
+            f"Method {method} cannot handle constraints; "
+            "use scipy.optimize.minimize with method 'SLSQP' or 'trust-constr'"
         )
+    if bounds is not None and name != "L-BFGS-B":
+        raise ValueError(f"Method {method} cannot handle bounds; use method 'L-BFGS-B', or leave them out")
+    return name
 
 
-def _split_options(options: Mapping[str, Any] | None, tol: float | None, name: str) -> tuple[Options, dict[str, Any]]:
+def _split_options(
+    options: Mapping[str, Any] | None, tol: float | None, name: str, method: str, n: int
+) -> tuple[Options, dict[str, Any]]:
     """Return the options for the kernels, checked, and those of this face."""
     if not isinstance(options, Mapping | None):
         raise TypeError(f"options must be a dict of options by name; got {type(options).__name__}")
     if not options and tol is None:
-        return _DEFAULTS, {}
-    options = dict(options or {})
-    words = dict(_WORDS)
+        return _default_options(name, n), {}
+    options, dialect = dict(options or {}), _DIALECTS[name]
+    words = {ours: scipys for scipys, ours in dialect.kernel.items() if ours != scipys}
     if tol is not None:
-        words |= {key: "tol" for key in ("ftol", "gtol") if key not in options}
-        options = {"ftol": tol, "gtol": tol} | options
-    if options.pop("return_all", False):
-        message = f"Method {name} does not support the return_all option."
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
-    if {"disp", "iprint"} & options.keys():
-        message = "The options `disp` and `iprint` show nothing, as in SciPy 1.18; use `progress` or `callback`."
-        warnings.warn(message, DeprecationWarning, stacklevel=3)
-        options.pop("disp", None)
-        options.pop("iprint", None)
-    kernel = {_KERNEL_OPTIONS[key]: options.pop(key) for key in list(options) if key in _KERNEL_OPTIONS}
-    face = {key: options.pop(key) for key in list(options) if key in _FACE_OPTIONS}
+        words |= {key: "tol" for key in dialect.tol if key not in options}
+        options = dict.fromkeys(dialect.tol, tol) | options
+    if name != "BFGS":
+        if options.pop("return_all", False):
+            message = f"Method {method} does not support the return_all option."
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        if {"disp", "iprint"} & options.keys():
+            message = "The options `disp` and `iprint` show nothing, as in SciPy 1.18; use `progress` or `callback`."
+            warnings.warn(message, DeprecationWarning, stacklevel=3)
+            options.pop("disp", None)
+            options.pop("iprint", None)
+    elif options.get("maxiter", 0) is None:  # SciPy's way to say the default
+        del options["maxiter"]
+    kernel = {dialect.kernel[key]: options.pop(key) for key in list(options) if key in dialect.kernel}
+    face = {key: options.pop(key) for key in list(options) if key in dialect.face}
     if options:
         message = f"Unknown solver options: {', '.join(options)}"
         warnings.warn(message, _scipy().OptimizeWarning, stacklevel=3)
-    return Options(**kernel, words=words), face
+    return Options(**(_defaults(name, n) | kernel), words=words), face
+
+
+def _defaults(name: str, n: int) -> dict[str, Any]:
+    """Return the options in which a method differs from `Options`, for n coordinates."""
+    return {"method": name} | _DIALECTS[name].defaults | ({"maxiter": 200 * n} if name == "BFGS" else {})
+
+
+@lru_cache
+def _default_options(name: str, n: int) -> Options:
+    return Options(**_defaults(name, n))
 
 
 def _batch_arrays(batch_args: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:

@@ -10,6 +10,8 @@ cdef class Objective:
         bint fun_takes_rows
         bint jac_takes_rows
         Py_ssize_t evaluations
+        Py_ssize_t gradients
+        object fixed
     cdef:
         object _rows
         tuple _rows_args
@@ -19,7 +21,6 @@ cdef class Objective:
 
 cdef class Differences(Objective):
     cdef readonly:
-        str scheme
-        object absolute
-        object relative
+        object stencil
         object workers
+        object kind

@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastbfgs import interop
-
-SCHEMES = {"2-point": 1.0 / 2.0, "3-point": 1.0 / 3.0, "cs": 1.0 / 2.0}
-"""Schemes of finite differences, and the root of the rounding unit that is the relative step of each."""
+from fastbfgs.differences import Stencil
 
 
 class Objective:
@@ -50,7 +48,9 @@ class Objective:
         self.single = single
         self.fun_takes_rows = not single and takes_rows(fun)
         self.jac_takes_rows = not single and callable(jac) and takes_rows(jac)
-        self.evaluations = 1  # function values spent for each (f, g)
+        self.evaluations = 1  # function values spent for each (f, g),
+        self.gradients = 1  # and gradients
+        self.fixed: np.ndarray | None = None  # coordinates without a derivative, (n,) or (B, n)
         self._rows: np.ndarray | None = None
         self._rows_args = batch_args
 
@@ -84,20 +84,15 @@ class Objective:
 
 
 class Differences(Objective):
-    """Evaluate a function without a gradient: finite differences, all points of all members in one call.
+    """Evaluate a function without a gradient, all points of all members in one call.
 
-    Steps and quotients are those of `scipy.optimize.approx_derivative`, without bounds. Two deviations: where x is
-    float32, an absolute step below float32's own best one is replaced by that one (SciPy's 1e-8 gives differences of
-    zero there, and a false "converged": scipy#17636); and for a batch the relative step is chosen before f is known, so
-    a float32 f of a float64 x needs a step of its own there (`finite_diff_rel_step`).
+    For a batch the relative step is chosen before f is known, so a float32 f of a float64 x needs a step of its own
+    there (`finite_diff_rel_step`); for one problem f tells, as in SciPy.
 
     Parameters
     ----------
-    scheme : {"2-point", "3-point", "cs"}
-    absolute : float or array_like (n,) or None
-        Absolute step; None for a relative one.
-    relative : float or array_like (n,) or None
-        Relative step; None for the scheme's own.
+    stencil : Stencil
+        Where the points are.
     workers : callable, optional
         ``workers(function, points)`` evaluates the points of one problem; a pool's map, say.
     fun, args, batch_args, single
@@ -110,97 +105,49 @@ class Differences(Objective):
         args: tuple[Any, ...],
         batch_args: tuple[np.ndarray, ...],
         single: bool,
-        *,
-        n: int,
-        scheme: str,
-        absolute: Any,
-        relative: Any,
+        stencil: Stencil,
         workers: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__(fun, None, args, batch_args, single)
-        self.scheme = scheme
-        self.absolute = absolute
-        self.relative = relative
+        self.stencil = stencil
         self.workers = workers
-        self.evaluations = 1 + (2 * n if scheme == "3-point" else n)
+        self.evaluations = stencil.size
+        self.gradients = min(1, len(stencil.free))
+        self.fixed = stencil.fixed
+        self.kind = np.complex128 if stencil.scheme == "cs" else np.float64
 
     def evaluate(self, x: np.ndarray, rows: np.ndarray) -> tuple[Any, Any]:
         """Return f and g at `x`, for the members `rows`."""
         if self.single:
             return self.evaluate_one(x)
-        points, h = self.stencil(x, np.finfo(x.dtype).eps)
+        points, *moves = self.stencil.around(x, rows, np.finfo(x.dtype).eps)
         args = self.args
         if self.batch_args:
             own = self.args_of(rows)[len(args) :]
             args = args + tuple([np.repeat(a, self.evaluations, axis=0) for a in own])
-        kind = np.complex128 if self.scheme == "cs" else np.float64
-        count, n = x.shape
-        flat = points.reshape(-1, n)
+        flat = points.reshape(-1, x.shape[1])
         f = self.call(self.fun, self.fun_takes_rows, flat, np.repeat(rows, self.evaluations), args)
-        f = interop.values(f, len(flat), "fun", kind).reshape(count, self.evaluations)
-        return np.ascontiguousarray(f[:, 0].real), self.quotient(f, h, x.dtype)
+        f = interop.values(f, len(flat), "fun", self.kind).reshape(len(x), self.evaluations)
+        g = self.stencil.gradient(f, *moves)
+        return np.ascontiguousarray(f[:, 0].real), np.ascontiguousarray(g, dtype=x.dtype)
 
     def evaluate_one(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """Return f and g at `x` (n,), point by point; the first one tells how precise f is."""
-        kind = np.complex128 if self.scheme == "cs" else np.float64
+        kind = self.kind
         # With complex steps x goes in as complex, too: f is then the same as in a batch, to the bit.
         first = self.fun(x.copy() if kind is np.float64 else x.astype(np.result_type(x, np.complex64)), *self.args)
         f0 = interop.value(first, "fun", kind)
         eps = np.finfo(x.dtype).eps
         if isinstance(first, (np.ndarray, np.generic)) and first.dtype.kind == "f":
             eps = max(eps, np.finfo(first.dtype).eps)
-        points, h = self.stencil(x[np.newaxis], eps)
+        points, *moves = self.stencil.around(x[np.newaxis], 0, eps)
         call = _OnePoint(self.fun, self.args, kind)
         if self.workers is None:
             values = [call(point) for point in points[0, 1:]]
         else:
             values = list(self.workers(call, points[0, 1:]))
-        return f0.real, self.quotient(np.array([[f0, *values]], kind), h, x.dtype)[0]
-
-    def stencil(self, x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the points (k, evaluations, n) around x (k, n), x itself first, and the moves (k, n) between them."""
-        points = np.repeat(x[:, np.newaxis], self.evaluations, axis=1)
-        h = self.steps(x, eps)
-        n = x.shape[1]
-        i = np.arange(n)
-        # The moves as made, x + h - x: read before fun is called, which may write into its points.
-        if self.scheme == "2-point":
-            points[:, 1 + i, i] += h
-            return points, points[:, 1 + i, i] - x
-        if self.scheme == "3-point":
-            points[:, 1 + i, i] -= np.abs(h)
-            points[:, 1 + n + i, i] += np.abs(h)
-            return points, points[:, 1 + n + i, i] - points[:, 1 + i, i]
-        points = points.astype(np.result_type(points, np.complex64))
-        points[:, 1 + i, i] += 1j * h
-        return points, h
-
-    def quotient(self, f: np.ndarray, h: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """Return the gradients (k, n) from f (k, evaluations) at the points and the moves between them."""
-        n = h.shape[1]
-        with np.errstate(all="ignore"):  # not finite: the solver takes care of it
-            if self.scheme == "2-point":
-                g = (f[:, 1:] - f[:, :1]) / h
-            elif self.scheme == "3-point":
-                g = (f[:, 1 + n :] - f[:, 1 : 1 + n]) / h
-            else:
-                g = f[:, 1:].imag / h
-            return np.ascontiguousarray(g, dtype=dtype)
-
-    def steps(self, x: np.ndarray, eps: float) -> np.ndarray:
-        """Return the steps (k, n) at x, signed as x is, where x and f are precise to eps."""
-        away: np.ndarray = np.where(x >= 0, 1.0, -1.0)
-        size: np.ndarray = np.abs(x)
-        own: np.ndarray = eps ** SCHEMES[self.scheme] * np.maximum(1.0, size)
-        if self.absolute is not None:
-            h: np.ndarray = np.broadcast_to(self.absolute, x.shape)
-            if x.dtype == np.float32:
-                h = np.where(np.abs(h) < own, away * own, h)
-        elif self.relative is not None:
-            h = self.relative * away * size
-        else:
-            h = away * own
-        return np.where((x + h) - x == 0, away * own, h)
+        g = self.stencil.gradient(np.array([[f0, *values]], kind), *moves)[0]
+        return f0.real, np.ascontiguousarray(g, dtype=x.dtype)
 
 
 class _OnePoint:

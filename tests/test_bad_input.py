@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import types
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ import scipy.optimize
 from scipy.optimize import rosen, rosen_der
 
 import fastbfgs
-from fastbfgs import Options, Solver, minimize
+from fastbfgs import Options, Solver
 from tests.problems import by_name, starts
+
+minimize = partial(fastbfgs.minimize, method="L-BFGS-B")
+bfgs = partial(fastbfgs.minimize, method="BFGS")
 
 ONE = np.array([-1.2, 1.0, 0.5])
 BOX = [(0.0, 1.0)] * 3
@@ -136,6 +140,30 @@ def test_options(scipys, ours, value, error, rule):
     assert_raises(lambda: Solver(ONE, **{ours: value}), error, rf"^{ours} must be .*{rule}.*; got {given}")
 
 
+RULES_OF_BFGS = [
+    *(("gtol", value, ValueError, "a number that is not negative") for value in (-1e-9, np.nan)),
+    *(("xrtol", value, ValueError, "a number that is not negative") for value in (-1e-9, -np.inf, np.nan)),
+    *(("norm", value, ValueError, "a number, not 0") for value in (0, np.nan)),
+    *(("maxiter", value, ValueError, "an integer that is not negative") for value in (-1, 1.5)),
+    *((name, value, TypeError, "") for name in ("gtol", "xrtol", "norm", "c1", "c2") for value in ("1", None, True)),
+    ("maxiter", "9", TypeError, ""),
+    ("c1", 0.5, ValueError, "above 0 and below 0.5"),
+    ("c2", 1.0, ValueError, "above c1 and below 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "rule"), RULES_OF_BFGS, ids=[f"{row[0]}={row[1]!r}" for row in RULES_OF_BFGS]
+)
+def test_options_of_bfgs(name, value, error, rule):
+    for x0 in (ONE, MANY):
+        assert_raises(
+            lambda x0=x0: bfgs(never, x0, jac=True, options={name: value}),
+            error,
+            rf"^{name} must be .*{rule}.*; got {re.escape(repr(value))}",
+        )
+
+
 @pytest.mark.parametrize(("c1", "c2"), [(0.3, 0.3), (0.3, 0.1)])
 def test_c1_is_less_than_c2(c1, c2):
     message = rf"c1 must be less than c2; got {c1} and {c2}"
@@ -156,6 +184,201 @@ def test_options_are_frozen():
         Options().gtol = 1.0
 
 
+def bounds_object(lb=-np.inf, ub=np.inf):
+    """Return an object with lb and ub as they are: SciPy's Bounds would broadcast them."""
+    return types.SimpleNamespace(lb=lb, ub=ub)
+
+
+def changed(index, value, shape=(4, 3), other=0.0):
+    """Return an array full of `other`, but for `value` at `index`."""
+    array = np.full(shape, other)
+    array[index] = value
+    return array
+
+
+AXES = MANY.reshape(2, 2, 3)
+LENGTH = r"^The number of bounds is not compatible with the length of `x0`\. "
+BOUNDS = [
+    (
+        "order",
+        ONE,
+        [(0, 1), (1.5, 0), (0, 1)],
+        ValueError,
+        r"^An upper bound is less than the corresponding lower bound\. bounds must have lb <= ub; "
+        r"got \(1\.5, 0\.0\) at coordinate 1\. Swap them, or give the same number twice",
+    ),
+    ("order shared", MANY, bounds_object(1, 0), ValueError, r"lb <= ub; got \(1\.0, 0\.0\) at coordinate 0\. "),
+    (
+        "order member",
+        MANY,
+        scipy.optimize.Bounds(0, changed((2, 1), -1.0)),
+        ValueError,
+        r"lb <= ub; got \(0\.0, -1\.0\) at coordinate 1 of member 2\. ",
+    ),
+    (
+        "order axes",
+        AXES,
+        bounds_object(changed((1, 0, 2), 3.0, (2, 2, 3)), np.ones(3)),
+        ValueError,
+        r"lb <= ub; got \(3\.0, 1\.0\) at coordinate 2 of member \(1, 0\)\. ",
+    ),
+    (
+        "nan",
+        ONE,
+        [(0, 1), (0, 1), (np.nan, 1)],
+        ValueError,
+        r"^bounds must not be NaN; got \(nan, 1\.0\) at .* 2\. .*None",
+    ),
+    ("nan ub", ONE, [(None, np.nan)] * 3, ValueError, r"^bounds must not be NaN; got \(-inf, nan\) at coordinate 0\."),
+    (
+        "nan member",
+        MANY,
+        bounds_object(ub=changed((3, 0), np.nan)),
+        ValueError,
+        r"^bounds must not be NaN; got \(-inf, nan\) at coordinate 0 of member 3\. ",
+    ),
+    (
+        "plus infinity",
+        ONE,
+        [(0, 1), (np.inf, np.inf), (0, 1)],
+        ValueError,
+        r"^bounds must have a finite float64 between them; got \(inf, inf\) at coordinate 1\. .*lb = -inf or ub = inf",
+    ),
+    (
+        "minus infinity",
+        MANY,
+        bounds_object(ub=-np.inf),
+        ValueError,
+        r"finite float64.*got \(-inf, -inf\) at coordinate 0\. ",
+    ),
+    (
+        "float32",
+        ONE.astype(np.float32),
+        [(0, 1), (0, 1), (1e300, None)],
+        ValueError,
+        r"^bounds must have a finite float32 between them; got \(inf, inf\) at coordinate 2\. ",
+    ),
+    (
+        "float32 fixed",
+        ONE.astype(np.float32),
+        [(0, 1), (-1e300, -1e300), (1, None)],
+        ValueError,
+        r"^bounds must have a finite float32 between them; got \(-inf, -inf\) at coordinate 1\. ",
+    ),
+    (
+        "too few",
+        ONE,
+        [(0, 1)] * 2,
+        ValueError,
+        LENGTH + r".*pairs \(min, max\), one for each of the 3 coordinates; got 2\.",
+    ),
+    ("too many", MANY, [(0, 1)] * 4, ValueError, LENGTH + r".*one for each of the 3 coordinates; got 4\. .*lb and ub"),
+    ("none at all", ONE, [], ValueError, LENGTH + r".*; got 0\."),
+    ("rows", MANY, np.zeros((4, 3, 2)), ValueError, LENGTH + r".*; got 4\. For bounds of each member, give lb and ub"),
+    (
+        "lb length",
+        ONE,
+        scipy.optimize.Bounds(np.zeros(2)),
+        ValueError,
+        LENGTH + r"bounds\.lb must be one number, or have shape \(3,\), one for each coordinate; got shape \(2,\)\.",
+    ),
+    (
+        "ub members",
+        MANY,
+        bounds_object(ub=np.zeros(4)),
+        ValueError,
+        LENGTH
+        + r"bounds\.ub must .*\(3,\), one for each coordinate, or \(4, 3\), a row for each member; got shape \(4,\)",
+    ),
+    ("ub transposed", MANY, bounds_object(ub=np.zeros((3, 4))), ValueError, LENGTH + r".*\(4, 3\).*got shape \(3, 4\)"),
+    ("ub column", MANY, bounds_object(ub=np.zeros((4, 1))), ValueError, LENGTH + r".*\(4, 3\).*got shape \(4, 1\)"),
+    ("lb flat", AXES, bounds_object(lb=np.zeros((4, 3))), ValueError, LENGTH + r".*\(2, 2, 3\).*got shape \(4, 3\)"),
+    ("lb rows of one", ONE, bounds_object(lb=np.zeros((2, 3))), ValueError, LENGTH + r".*got shape \(2, 3\)"),
+    ("number", ONE, 5.0, TypeError, r"^bounds must be an object with lb and ub.*or a sequence of pairs.*; got 5\.0"),
+    ("triples", ONE, [(0, 1, 2)] * 3, ValueError, r"^bounds\[0\] must be a pair \(min, max\); got \(0, 1, 2\)"),
+    ("numbers", ONE, [0, 1, 2], ValueError, r"^bounds\[0\] must be a pair \(min, max\); got 0"),
+    (
+        "text",
+        ONE,
+        [(0, 1), (0, "1"), (0, 1)],
+        TypeError,
+        r"^bounds\[1\] must hold real numbers, or None .*; got \(0, '1'\)",
+    ),
+    ("complex", ONE, [(0, 1j)] * 3, TypeError, r"^bounds\[0\] must hold real numbers, or None"),
+    ("complex lb", ONE, bounds_object(lb=[1j, 0, 0]), TypeError, r"^bounds\.lb must hold real numbers.*complex"),
+    ("none lb", ONE, bounds_object(lb=[None, 0, 0]), TypeError, r"^bounds\.lb must hold real numbers.*object"),
+    ("ragged ub", MANY, bounds_object(ub=[[1.0], [1.0, 2.0]]), ValueError, r"^bounds\.ub must be a regular array"),
+    ("torch", ONE, foreign("torch"), TypeError, r"^bounds must .*PyTorch array.*numpy\.asarray\(bounds\)"),
+    ("torch lb", ONE, bounds_object(lb=foreign("torch")), TypeError, r"^bounds\.lb must .*PyTorch array"),
+]
+
+
+@pytest.mark.parametrize(("x0", "bounds", "error", "message"), [pytest.param(*row[1:], id=row[0]) for row in BOUNDS])
+def test_bounds(x0, bounds, error, message):
+    assert_raises(lambda: minimize(never, x0, jac=True, bounds=bounds), error, message)
+    assert_raises(lambda: minimize(never, x0, method=None, bounds=bounds), error, message)
+    assert_raises(lambda: Solver(x0, method="L-BFGS-B", bounds=bounds), error, message)
+    if x0.ndim == 1:
+        assert_raises(lambda: fastbfgs.lbfgsb(never, x0, jac=True, bounds=bounds), error, message)
+
+
+EYE = np.eye(3)
+SKEW = changed((0, 2), 1e-3, (3, 3)) + EYE
+MATRICES = [
+    ("vector", ONE, np.ones(3), ValueError, r"have shape \(3, 3\), one matrix for all members; got \(3,\)"),
+    ("size", MANY, np.eye(4), ValueError, r"have shape \(3, 3\).*, or \(4, 3, 3\), one for each; got \(4, 4\)"),
+    ("members", MANY, np.ones((3, 3, 3)), ValueError, r"\(4, 3, 3\), one for each; got \(3, 3, 3\)"),
+    ("rows", MANY, np.ones((4, 3)), ValueError, r"\(4, 3, 3\), one for each; got \(4, 3\)"),
+    ("not symmetric", ONE, SKEW, ValueError, r"be a symmetric.*; got one that is not symmetric, in row 0, column 2$"),
+    (
+        "indefinite",
+        ONE,
+        np.diag([1.0, -1.0, 1.0]),
+        ValueError,
+        r"positive definite matrix; it is not positive definite$",
+    ),
+    (
+        "singular",
+        ONE,
+        np.zeros((3, 3)),
+        ValueError,
+        r"positive definite matrix; it is not positive definite$",
+    ),
+    (
+        "nan",
+        ONE,
+        changed((1, 1), np.nan, (3, 3)) + EYE,
+        ValueError,
+        r"; got a number that is not finite, in row 1, column 1$",
+    ),
+    ("float32", ONE.astype("f4"), 1e300 * EYE, ValueError, r"; got a number that is not finite, in row 0, column 0$"),
+    (
+        "not symmetric member",
+        MANY,
+        np.stack([EYE, EYE, SKEW, EYE]),
+        ValueError,
+        r"; got one that is not symmetric, in row 0, column 2 of member 2$",
+    ),
+    (
+        "indefinite member",
+        AXES,
+        np.stack([EYE, EYE, EYE, -EYE]).reshape(2, 2, 3, 3),
+        ValueError,
+        r"; that of member \(1, 1\) is not positive definite$",
+    ),
+    ("text", ONE, "identity", TypeError, "hold real numbers"),
+    ("complex", ONE, 1j * EYE, TypeError, "hold real numbers"),
+]
+
+
+@pytest.mark.parametrize(("x0", "matrix", "error", "message"), [pytest.param(*row[1:], id=row[0]) for row in MATRICES])
+def test_hess_inv0_of_bfgs(x0, matrix, error, message):
+    assert_raises(
+        lambda: bfgs(never, x0, jac=True, options={"hess_inv0": matrix}), error, rf"^hess_inv0 must .*{message}"
+    )
+    assert_raises(lambda: Solver(x0, method="BFGS", h0=matrix), error, rf"^h0 must .*{message}")
+
+
 CONSTRAINT = {"type": "eq", "fun": never}
 
 
@@ -165,19 +388,27 @@ CONSTRAINT = {"type": "eq", "fun": never}
     ("method", lambda: minimize(never, ONE, method="Nelder-Mead"), ValueError, r"method .*'L-BFGS'.*'Nelder-Mead'"),
     ("method number", lambda: minimize(never, ONE, method=3), ValueError, r"method must be .*; got 3"),
     ("method callable", lambda: minimize(never, ONE, method=never), ValueError, r"method must be .*got <function"),
-    ("bfgs", lambda: minimize(never, ONE, method="BFGS"), NotImplementedError, r"'BFGS'.*use 'L-BFGS'"),
-    ("bfgs batch", lambda: minimize(never, MANY, method="bfgs"), NotImplementedError, r"'BFGS'.*use 'L-BFGS'"),
-    (
-        "bounds",
-        lambda: minimize(never, ONE, bounds=[(0, 1)] * 3),
-        NotImplementedError,
-        r"bounds .*leave them out, or use scipy",
+    *(
+        (
+            f"bounds for {method} {x0.shape}",
+            lambda method=method, x0=x0, bounds=bounds: minimize(never, x0, method=method, jac=True, bounds=bounds),
+            ValueError,
+            rf"^Method {method} cannot handle bounds; use method 'L-BFGS-B', or leave them out$",
+        )
+        for method in ("BFGS", "bfgs", "L-BFGS")
+        for x0, bounds in ((ONE, BOX), (MANY, scipy.optimize.Bounds(0, 1)), (ONE, [(None, None)] * 3))
     ),
     (
-        "bounds object",
-        lambda: minimize(never, MANY, jac=True, bounds=scipy.optimize.Bounds(0, 1)),
-        NotImplementedError,
-        r"bounds .*leave them out",
+        "bounds and constraints",
+        lambda: minimize(never, ONE, bounds=BOX, constraints=CONSTRAINT),
+        ValueError,
+        r"cannot handle constraints.*'SLSQP'",
+    ),
+    (
+        "bounds and hess_inv0",
+        lambda: minimize(never, ONE, jac=True, bounds=BOX, options={"hess_inv0": ONE**2}),
+        ValueError,
+        r"hess_inv0 does not go with bounds; leave one of them out",
     ),
     (
         "constraints",

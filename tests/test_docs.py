@@ -12,6 +12,7 @@ import pytest
 import fastbfgs
 
 MODULES = [
+    "differences",
     "driver",
     "interop",
     "inverse",
@@ -49,7 +50,7 @@ EXAMPLES = examples()
 def test_public_names_have_examples():
     # Options, Result and BatchResult are shown where they come from.
     shown = {example.name.rpartition(".")[2] for example in EXAMPLES}
-    assert {"minimize", "lbfgs", "Solver", "Options", "sentence", "cure", "inverse_hessian"} <= shown
+    assert {"minimize", "lbfgs", "lbfgsb", "bfgs", "Solver", "Options", "sentence", "cure", "inverse_hessian"} <= shown
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)

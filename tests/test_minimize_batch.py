@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ import pytest
 from scipy.optimize import OptimizeResult
 
 import fastbfgs
-from fastbfgs import BatchResult, Status, minimize
+from fastbfgs import BatchResult, Status
 from tests.problems import by_name, starts
+
+minimize = partial(fastbfgs.minimize, method="L-BFGS-B")
 
 ROOT = Path(fastbfgs.__file__).parents[1]
 ROSENBROCK = by_name("chained_rosenbrock_5")

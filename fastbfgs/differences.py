@@ -1,0 +1,191 @@
+"""Finite differences: the points at which f is asked for, and the gradient that its values there give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+SCHEMES = {"2-point": 1.0 / 2.0, "3-point": 1.0 / 3.0, "cs": 1.0 / 2.0}
+"""The schemes, and the root of the rounding unit that is the relative step of each."""
+
+
+class Stencil:
+    """Lay points around x and difference their values, as `scipy.optimize.approx_derivative` does.
+
+    We deviate in four places:
+    - where x is float32, an absolute step below float32's own best one is replaced by that one: SciPy's 1e-8 gives
+      differences of zero there, and a false "converged" (scipy#17636);
+    - a step that float32 loses in x counts as lost, and is replaced;
+    - rounding takes no point out of the box;
+    - a coordinate whose bounds are equal has the derivative 0, and no point if they are equal in all members.
+
+    Parameters
+    ----------
+    n : int
+        Coordinates.
+    scheme : {"2-point", "3-point", "cs"}
+    absolute : float or ndarray (n,) or None
+        Absolute step; None for a relative one.
+    relative : float or ndarray (n,) or None
+        Relative step; None for the scheme's own.
+    box : ndarray (2, n) or (B, 2, n), optional
+        Bounds, as `fastbfgs.interop.box` returns them.
+
+    Attributes
+    ----------
+    size : int
+        Points around each x, x itself among them.
+    fixed : ndarray (n,) or (B, n) of bool, or None
+        Coordinates whose bounds are equal; None if there are none.
+
+    Examples
+    --------
+    >>> stencil = Stencil(2, "3-point", None, 0.5, box=np.array([[0.0, 0.0], [2.5, 9.0]]))
+    >>> points, moves, one_sided = stencil.around(np.array([[2.0, 4.0]]), 0, 1e-16)
+    >>> points[0]  # the first coordinate has no room above
+    array([[2., 4.],
+           [1., 4.],
+           [2., 2.],
+           [0., 4.],
+           [2., 6.]])
+    >>> stencil.gradient((points**2).sum(axis=2), moves, one_sided)
+    array([[4., 8.]])
+    """
+
+    def __init__(self, n: int, scheme: str, absolute: Any, relative: Any, box: np.ndarray | None) -> None:
+        self.n = n
+        self.scheme = scheme
+        self.absolute = absolute
+        self.relative = relative
+        self.box = box
+        self.fixed: np.ndarray | None = None
+        self.free = np.arange(n)
+        if box is not None:
+            fixed: np.ndarray = box[..., 0, :] == box[..., 1, :]
+            if fixed.any():
+                self.fixed = fixed
+                self.free = np.flatnonzero(~fixed.reshape(-1, n).all(axis=0))
+                self.box = box[..., self.free]
+                self.absolute, self.relative = (
+                    step[self.free] if np.size(step) > 1 else step for step in (absolute, relative)
+                )
+        self.size = 1 + len(self.free) * (2 if scheme == "3-point" else 1)
+
+    @np.errstate(all="ignore")  # x may be infinite at the start: the solver takes care of it
+    def around(self, x: np.ndarray, rows: Any, eps: float) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Return the points around x, and what `gradient` needs of them.
+
+        Parameters
+        ----------
+        x : ndarray (k, n)
+            Inside the box.
+        rows : index (k,)
+            Which members these are, for their boxes.
+        eps : float
+            To which x and f are precise.
+
+        Returns
+        -------
+        points : ndarray (k, size, n)
+            x itself; then a point for each of the m free coordinates; then, for "3-point", a second one.
+        moves : ndarray (k, m)
+            From the one point to the other, as made: (x + h) - x, not h. 0 where a coordinate is fixed in this member.
+        one_sided : ndarray (k, m) of bool, or None
+            Where both points of "3-point" are on the same side of x; None if nowhere.
+        """
+        free, m = self.free, len(self.free)
+        points = np.repeat(x[:, np.newaxis], self.size, axis=1)
+        here = x if m == self.n else x[:, free]
+        h = self.steps(here, eps)
+        lower: Any = None
+        if self.box is not None:
+            box = self.box if self.box.ndim == 2 else self.box[rows]
+            lower, upper = box[..., 0, :], box[..., 1, :]
+        first = np.arange(1, 1 + m)
+        if self.scheme == "cs":
+            if lower is not None:
+                h = np.where(lower == upper, 0.0, h)
+            points = points.astype(np.result_type(points, np.complex64))
+            points[:, first, free] += 1j * h
+            return points, h, None
+
+        one_sided = None
+        if self.scheme == "2-point":
+            if lower is not None:
+                h = _one_step_inside(here, h, lower, upper)
+            ends = [here + h]
+        elif lower is None:
+            h = np.abs(h)
+            ends = [here - h, here + h]
+        else:
+            h, one_sided = _two_steps_inside(here, np.abs(h), lower, upper)
+            ends = [np.where(one_sided, here + h, here - h), np.where(one_sided, here + 2 * h, here + h)]
+        for k, end in enumerate(ends):
+            ends[k] = end = end.astype(x.dtype, copy=False)
+            if lower is not None:
+                end.clip(lower, upper, out=end)
+            points[:, first + k * m, free] = end
+        begin = here if self.scheme == "2-point" else ends[0]
+        if one_sided is not None:
+            begin = np.where(one_sided, here, begin)
+        return points, ends[-1] - begin, one_sided
+
+    @np.errstate(all="ignore")  # so may f be, anywhere
+    def gradient(self, f: np.ndarray, moves: np.ndarray, one_sided: Any) -> np.ndarray:
+        """Return the gradients (k, n) from the values f (k, size) at the points of `around`."""
+        m = len(self.free)
+        f0, first, second = f[:, :1], f[:, 1 : 1 + m], f[:, 1 + m :]
+        if self.scheme == "2-point":
+            df = first - f0
+        elif self.scheme == "cs":
+            df = first.imag
+        else:
+            df = second - first
+            if one_sided is not None:
+                df = np.where(one_sided, -3.0 * f0 + 4 * first - second, df)
+        g: np.ndarray = df / moves
+        if self.fixed is None:
+            return g
+        full = np.zeros((len(f), self.n))
+        full[:, self.free] = np.where(moves == 0, 0.0, g)
+        return full
+
+    def steps(self, x: np.ndarray, eps: float) -> np.ndarray:
+        """Return the steps (k, m) at x, signed as x is, where x and f are precise to eps; without bounds."""
+        away: np.ndarray = np.where(x >= 0, 1.0, -1.0)
+        size: np.ndarray = np.abs(x)
+        own: np.ndarray = eps ** SCHEMES[self.scheme] * np.maximum(1.0, size)
+        if self.absolute is not None:
+            h: np.ndarray = np.broadcast_to(self.absolute, x.shape)
+            if x.dtype == np.float32:
+                h = np.where(np.abs(h) < own, away * own, h)
+        elif self.relative is not None:
+            h = self.relative * away * size
+        else:
+            h = away * own
+        return np.where((x + h).astype(x.dtype, copy=False) == x, away * own, h)
+
+
+def _one_step_inside(x: np.ndarray, h: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Return h, or -h if x + h is outside, or the way to the farther bound if both are."""
+    below, above = x - lower, upper - x
+    fits = np.abs(h) <= np.maximum(below, above)
+    outside = (x + h < lower) | (x + h > upper)
+    return np.where(fits, np.where(outside, -h, h), np.where(above >= below, above, -below))
+
+
+def _two_steps_inside(
+    x: np.ndarray, h: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the h > 0 of "3-point" so that x - h and x + h, or x + h and x + 2 h, are inside; and where the latter.
+
+    On one side h is negative where the lower bound is the farther one. If it has to be less than the way to the nearer
+    bound, that way in both directions is better.
+    """
+    below, above = x - lower, upper - x
+    nearer = np.minimum(below, above)
+    aside = np.where(above >= below, np.minimum(h, 0.5 * above), -np.minimum(h, 0.5 * below))
+    central = h <= nearer
+    shorter = ~central & (np.abs(aside) <= nearer)
+    return np.where(central, h, np.where(shorter, nearer, aside)), ~(central | shorter)
