@@ -354,10 +354,10 @@ def _rounded_inwards(box: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return the largest box of `dtype` inside `box`; the nearest number where none is inside."""
     with np.errstate(over="ignore"):
         rounded = box.astype(dtype)
-    lower, upper = rounded[..., 0, :], rounded[..., 1, :]
-    nearest = lower.copy()
-    np.nextafter(lower, math.inf, out=lower, where=lower < box[..., 0, :])
-    np.nextafter(upper, -math.inf, out=upper, where=upper > box[..., 1, :])
+        lower, upper = rounded[..., 0, :], rounded[..., 1, :]
+        nearest = lower.copy()
+        np.nextafter(lower, math.inf, out=lower, where=lower < box[..., 0, :])
+        np.nextafter(upper, -math.inf, out=upper, where=upper > box[..., 1, :])
     empty = lower > upper
     lower[empty] = upper[empty] = nearest[empty]
     return rounded
