@@ -174,9 +174,18 @@ MINPACK = Choices(noise=0.0, farthest=4.0, narrow=0.1, mean_in_case_1=True)
 
 
 def line_search(
-    phi0: float, dphi0: float, alpha: float, *, c1: float, c2: float, maxls: int, eps: float, choices: Choices = OURS
+    phi0: float,
+    dphi0: float,
+    alpha: float,
+    *,
+    c1: float,
+    c2: float,
+    maxls: int,
+    eps: float,
+    largest: float = math.inf,
+    choices: Choices = OURS,
 ) -> Generator[float, tuple[float, float], Found]:
-    """Yield step lengths, `alpha` first, and be sent phi and dphi there; return what was found."""
+    """Yield step lengths, `alpha` first and none above `largest`, and be sent phi and dphi; return what was found."""
     lo = hi = At(0.0, phi0, dphi0)
     bracketed = False
     ceiling = width = width_before = math.inf
@@ -205,6 +214,9 @@ def line_search(
             # Approximate Wolfe, HZ (4.1), where phi is noise.
             if abs(phi - phi0) <= noise and abs(dphi) <= -min(c2, 1.0 - 2.0 * c1) * dphi0:
                 return Found("ACCEPT", alpha)
+            # Lower still beyond, but bounds end the ray here: MINPACK-2's stpmax.
+            if alpha >= largest and phi <= line and dphi < 0.0:
+                return Found("ACCEPT", alpha)
 
             if phi <= line and dphi >= 0.0:
                 psi_decides = False
@@ -214,6 +226,7 @@ def line_search(
                 farthest = min(
                     alpha + choices.farthest * (alpha - lo.alpha),
                     alpha + 0.5 * (ceiling - alpha),
+                    largest,
                 )
                 nearest = min(alpha if evals == 1 else alpha + 1.1 * (alpha - lo.alpha), farthest)
 

@@ -171,16 +171,19 @@ class Step(NamedTuple):
     projected: bool
 
 
-def subspace_step(x: Array, x_c: Array, g: Array, B: Array, fixed: Array, lower: Array, upper: Array) -> Step:
+def subspace_step(
+    x: Array, x_c: Array, g: Array, B: Array, fixed: Array, lower: Array, upper: Array, descent: float = 0.0
+) -> Step:
     """Return the minimiser of the subspace, brought back into the box: MN section 2.
 
-    It is projected, as long as the way from x there descends. Else the way from x_c to it ends at the first bound, as
-    it always did in BLNZ (5.8).
+    It is projected, as long as the way from x there descends: MN are content with any slope, we ask for the share
+    `descent` of the slope before the projection. Else the way from x_c to it ends at the first bound, as it always did
+    in BLNZ (5.8).
     """
     x, x_c, g, lower, upper = long(x, x_c, g, lower, upper)
     x_hat = subspace_minimiser(x, x_c, g, B, fixed)
     x_bar = project(x_hat, lower, upper)
-    if g @ (x_bar - x) < 0:
+    if g @ (x_bar - x) < descent * (g @ (x_hat - x)):
         return Step(x_bar, True)
     d = x_hat - x_c
     longest = [LONG(1)]

@@ -375,6 +375,16 @@ def test_subspace_step_is_projected_where_that_descends():
     np.testing.assert_array_equal(x_bar, [2.0, 2.0])
 
 
+@pytest.mark.parametrize(("descent", "projected"), [(0.0, True), (0.19, True), (0.21, False), (0.9, False)])
+def test_subspace_step_may_ask_for_a_share_of_the_descent(descent, projected):
+    # From 0 to the minimiser (1, 5) the slope is -11, and projected, to (1, 0.6), 0.2 of that.
+    x, g, B = np.zeros(2), np.array([-1.0, -2.0]), np.diag([1.0, 0.4])
+    lower, upper = np.full(2, -9.0), np.array([9.0, 0.6])
+    x_bar, found = subspace_step(x, np.array([0.5, 0.5]), g, B, np.zeros(2, dtype=bool), lower, upper, descent)
+    assert found == projected
+    np.testing.assert_allclose(x_bar.astype(float), [1.0, 0.6] if projected else [0.5 + 0.1 / 9.0, 0.6], rtol=1e-14)
+
+
 def test_without_bounds_the_step_is_that_of_l_bfgs():
     rng = np.random.default_rng(7)
     s, y = pairs(6, 4, rng)

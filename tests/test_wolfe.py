@@ -400,6 +400,65 @@ def test_evaluations_run_out(maxls):
 
 
 # ----------------------------------------------------------------------------------------------
+# A largest step: where bounds end the ray
+
+
+def ends(kind: str, setting: str):
+    """Every ray with a largest step: the first trial itself, a little more, or up to a thousand times as much."""
+    for seed, ray, first in rays(kind, setting):
+        rng = np.random.default_rng([seed, list(SETTINGS).index(setting), 2])
+        yield seed, ray, first, first * [1.0, 1.0 + rng.uniform(), size(rng, 0, 1), size(rng, 0, 3)][seed % 4]
+
+
+@each_setting
+@each_kind
+def test_kernel_is_the_oracle_with_a_largest_step(kind, setting):
+    for seed, ray, first, largest in ends(kind, setting):
+        o = SETTINGS[setting] | {"largest": largest}
+        ours, theirs = kernel(ray, first, o), slow(ray, first, o)
+        assert same(ours, theirs), (seed, largest, ours, theirs)
+
+
+@each_setting
+@each_kind
+def test_promises_of_a_largest_step(kind, setting):
+    """No trial is above it. A search that is still descending there, and far enough below, ends there."""
+    o = SETTINGS[setting]
+    for seed, ray, first, largest in ends(kind, setting):
+        (phi0, dphi0), (trials, verdict, step) = ray(0.0), kernel(ray, first, o | {"largest": largest})
+        assert max(alpha for alpha, _, _ in trials) <= largest, seed
+        for k, (alpha, phi, dphi) in enumerate(trials):
+            falls = math.isfinite(phi) and phi <= phi0 + o["c1"] * alpha * dphi0
+            if alpha == largest and falls and -math.inf < dphi < 0.0:
+                assert (verdict, step, k) == ("ACCEPT", largest, len(trials) - 1), seed
+        if verdict == "ACCEPT" and step < largest:
+            assert is_wolfe(phi0, dphi0, *trials[-1], o) or is_approximate_wolfe(phi0, dphi0, *trials[-1], o), seed
+
+
+@each_setting
+@each_kind
+def test_a_largest_step_that_is_not_reached_changes_nothing(kind, setting):
+    """Up to the trial that would have reached it, the search is that without one."""
+    reached = 0
+    for seed, ray, first, largest in ends(kind, setting):
+        free = kernel(ray, first, SETTINGS[setting])
+        assert same(free, kernel(ray, first, SETTINGS[setting] | {"largest": math.inf})), seed
+        held = kernel(ray, first, SETTINGS[setting] | {"largest": largest})
+        before = next((k for k, trial in enumerate(free.trials) if trial[0] >= largest), None)
+        assert repr(held.trials[:before]) == repr(free.trials[:before]), seed
+        assert before is not None or same(held, free), seed
+        reached += before is not None
+    assert 0 < reached < SEEDS
+
+
+def test_a_slope_that_never_flattens_ends_at_the_largest_step():
+    for largest, alphas in ((1.0, [1.0]), (1.5, [1.0, 1.5]), (10.0, [1.0, 10.0]), (50.0, [1.0, 10.0, 50.0])):
+        found = kernel(lambda a: (-a, -1.0), 1.0, SETTINGS["loose"] | {"largest": largest})
+        assert [a for a, _, _ in found.trials] == alphas
+        assert (found.verdict, found.step) == ("ACCEPT", largest)
+
+
+# ----------------------------------------------------------------------------------------------
 # Recorded searches: those that once went wrong, and one of each kind that easily could
 
 
