@@ -67,8 +67,8 @@ cdef inline bint rests(floating x, floating g, floating lower, floating upper) n
 
 
 cdef inline double breakpoint(floating x, floating g, floating lower, floating upper) noexcept nogil:
-    """The t for which x - t g is on a bound; infinite or NaN if there is none."""
-    return (<double>x - <double>(lower if g > 0.0 else upper)) / <double>g
+    """The t >= 0 for which x - t g is on a bound; infinite or NaN if there is none."""
+    return fabs((<double>x - <double>(lower if g > 0.0 else upper)) / <double>g)
 
 
 # --------------------------------------------------------------------------------------------
