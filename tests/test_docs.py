@@ -75,5 +75,8 @@ def test_readme(capsys):
     printed = capsys.readouterr().out
     assert "10000 members (10000,), n = 10: 10000 succeeded" in printed
     assert "times the speed of a loop over SciPy" in printed
-    assert bool(names["fit"].success.all())
-    np.testing.assert_allclose(names["fit"].x, names["true"], atol=0.5)
+    assert printed.count("True") == 3, "all converged, with bounds and without, and by ask and tell"
+    fit, bounds = names["fit"], names["bounds"]
+    assert ((fit.x >= bounds.lb) & (fit.x <= bounds.ub)).all() and (fit.x == bounds.ub).any()
+    free = (fit.x > bounds.lb).all(axis=1) & (fit.x < bounds.ub).all(axis=1)
+    np.testing.assert_allclose(fit.x[free], names["true"][free], atol=0.5)

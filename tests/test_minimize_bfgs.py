@@ -189,12 +189,12 @@ def test_minus_infinity_is_no_loss_of_precision():
     assert ours.message.startswith("f is -inf here") and "precision" not in ours.message
 
 
-def test_limits_are_told_in_their_turn():
-    result = minimize(both, START, jac=True, options={"maxiter": 3})
-    assert (result.nit, result.status) == (3, 1)
-    with_callback = []
-    minimize(both, START, jac=True, options={"maxiter": 3}, callback=with_callback.append)
-    assert len(with_callback) == 3
+def test_converged_with_the_last_iteration_has_converged():
+    for run, status in ((minimize, 0), (scipys, 1)):
+        free = run(both, START, jac=True)
+        limited = run(both, START, jac=True, options={"maxiter": free.nit})
+        np.testing.assert_array_equal(limited.x, free.x)
+        assert limited.status == status
 
 
 # ----------------------------------------------------------------------------------------------
@@ -395,6 +395,22 @@ def test_hess_inv_satisfies_the_secant_equation(dtype, with_h0):
     assert np.linalg.eigvalsh(h.astype(float)).min() > 0
 
 
+def test_the_first_update_is_of_a_scaled_identity():
+    points, gradients, result = steps_of(START, options={"maxiter": 1})
+    s, y = np.diff(points, axis=0)[0], np.diff(gradients, axis=0)[0]
+    eye = np.eye(5)
+    left = eye - np.outer(s, y) / (s @ y)
+    expected = {"scaled": s @ y / (y @ y), "SciPy": 1.0}
+    expected = {name: left @ (gamma * eye) @ left.T + np.outer(s, s) / (s @ y) for name, gamma in expected.items()}
+    np.testing.assert_allclose(result.hess_inv, expected["scaled"], rtol=0, atol=1e-14)
+    assert np.abs(result.hess_inv - expected["SciPy"]).max() > 0.5
+    h0 = 1e-3 * definite(5)
+    points, gradients, result = steps_of(START, options={"maxiter": 1, "hess_inv0": h0})
+    s, y = np.diff(points, axis=0)[0], np.diff(gradients, axis=0)[0]
+    left = eye - np.outer(s, y) / (s @ y)
+    np.testing.assert_allclose(result.hess_inv, left @ h0 @ left.T + np.outer(s, s) / (s @ y), rtol=0, atol=1e-14)
+
+
 def test_hess_inv_comes_to_the_inverse_of_the_hessian():
     a = definite(6, 3)
     result = minimize(lambda x: (0.5 * x @ a @ x, a @ x), np.arange(1.0, 7.0), jac=True, options={"gtol": 1e-10})
@@ -449,6 +465,17 @@ def test_disp_warns_of_a_failure_as_scipy_does(capsys):
         texts.append(capsys.readouterr().out)
     assert warned[0] == warned[1] == "Maximum number of iterations has been exceeded."
     assert texts[0] == texts[1] and texts[0].startswith("         Current function value: ")
+
+
+def test_disp_tells_of_a_callback_that_stopped_the_run(capsys):
+    def stop(xk):
+        raise StopIteration
+
+    scipys(both, START, jac=True, options={"disp": True}, callback=stop)
+    assert capsys.readouterr().out.startswith("Optimization terminated successfully.")
+    with pytest.warns(OptimizeWarning, match="^`callback` raised `StopIteration`[.]$"):
+        minimize(both, START, jac=True, options={"disp": True}, callback=stop)
+    assert "successfully" not in capsys.readouterr().out
 
 
 def test_disp_points_at_the_caller():

@@ -469,11 +469,13 @@ def test_counts_with_fixed_coordinates_are_scipys(jac):
 
 @pytest.mark.parametrize("step", ["eps", "finite_diff_rel_step"])
 def test_steps_as_arrays_belong_to_all_coordinates(step):
-    # SciPy takes those of the coordinates before the fixed ones.
+    # SciPy has no room for those of the fixed ones.
     x0, steps = np.array([2.0, 3.0, 4.0]), np.array([1e-3, 1e-5, 1e-4])
     bounds = [(None, None), (3.0, 3.0), (None, None)]
     jac = None if step == "eps" else "2-point"
     result = minimize(smooth, x0, jac=jac, bounds=bounds, options={step: steps, "maxiter": 0})
+    with pytest.raises(ValueError, match="broadcast"):
+        scipys(smooth, x0, jac=jac, bounds=bounds, options={step: steps})
     expected = approx_derivative(smooth, x0, "2-point", **{"abs_step" if jac is None else "rel_step": steps})
     np.testing.assert_array_equal(result.jac, np.where([False, True, False], np.nan, expected))
 
