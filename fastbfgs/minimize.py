@@ -527,6 +527,7 @@ _ARRAYS = ("x", "fun", "jac", "nit", "nfev", "njev", "status", "reason", "succes
 """Fields of a `BatchResult` that always are arrays over the members."""
 
 
+@cache
 def _message(status: int, method: str) -> str:
     """Return SciPy's message for a status; ours, with the cure, where it has none, and after it where it is vague."""
     words = _DIALECTS[method].messages.get(Status(status), "")
@@ -552,21 +553,23 @@ def _scipy() -> Any:
 def _scipy_result(solver: Solver, objective: Objective, h0: Any, iterates: Iterates | None) -> Any:
     """Return where the solver stands in SciPy's words."""
     result, method = solver.result(), solver.options.method
-    vectors = {} if iterates is None else {"allvecs": iterates.vectors()}
+    vectors = None if iterates is None else iterates.vectors()
     if solver.shape:
         h = solver.inverse_hessian() if method == "BFGS" else None
-        return _batch_result(result, objective, method, hess_inv=h, **vectors)
+        return _batch_result(result, objective, method, h, vectors)
     message = _message(result.status, method)
     box = solver.box
     if box is not None and result.status == Status.CONVERGED_GRADIENT and (box[0] == box[1]).all():
         message = _ALL_FIXED
-    return _scipy().OptimizeResult(
+    answer = _scipy().OptimizeResult(
         x=result.x, fun=result.f, jac=_gradient(result, objective),
         nit=result.nit, nfev=result.nfev * objective.evaluations, njev=result.nfev * objective.gradients,
         status=_SCIPY_NUMBER.get(result.status, 0), success=result.converged, message=message,
         hess_inv=solver.inverse_hessian() if method == "BFGS" else inverse_hessian(*solver.pairs(), h0),
-        **vectors,
     )  # fmt: skip
+    if vectors is not None:
+        answer.allvecs = vectors
+    return answer
 
 
 def _intermediate(solver: Solver, objective: Objective) -> Any:
@@ -580,12 +583,14 @@ def _intermediate(solver: Solver, objective: Objective) -> Any:
     )  # fmt: skip
 
 
-def _batch_result(result: Result, objective: Objective, method: str, **more: Any) -> BatchResult:
+def _batch_result(
+    result: Result, objective: Objective, method: str, h: np.ndarray | None = None, vectors: Any = None
+) -> BatchResult:
     return BatchResult(
         x=result.x, fun=result.f.astype(result.x.dtype, copy=False), jac=_gradient(result, objective),
         nit=result.nit, nfev=result.nfev * objective.evaluations, njev=result.nfev * objective.gradients,
         status=_numbers(result.status), reason=result.status, success=result.converged,
-        calls=result.calls, method=method, **more,
+        calls=result.calls, method=method, hess_inv=h, allvecs=vectors,
     )  # fmt: skip
 
 
@@ -632,10 +637,10 @@ def _split_options(
     options: Mapping[str, Any] | None, tol: float | None, name: str, method: str, n: int
 ) -> tuple[Options, dict[str, Any]]:
     """Return the options for the kernels, checked, and those of this face."""
+    if options is None and tol is None:
+        return _default_options(name, n), {}
     if not isinstance(options, Mapping | None):
         raise TypeError(f"options must be a dict of options by name; got {type(options).__name__}")
-    if not options and tol is None:
-        return _default_options(name, n), {}
     options, dialect = dict(options or {}), _DIALECTS[name]
     words = {ours: scipys for scipys, ours in dialect.kernel.items() if ours != scipys}
     if tol is not None:
