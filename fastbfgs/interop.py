@@ -286,7 +286,7 @@ def _side(given: Any, name: str, shape: tuple[int, ...], n: int) -> np.ndarray:
     if side.shape == (n,) or side.shape == (1,):
         return side
     if side.shape == (*shape, n):
-        return side.reshape(math.prod(shape), n)
+        return side.reshape(-1, n)
     raise ValueError(
         "The number of bounds is not compatible with the length of `x0`. "
         f"bounds.{name} must be one number, or have shape ({n},), one for each coordinate"

@@ -434,6 +434,7 @@ def test_hess_inv_of_scipy_is_taken_as_it_is():
         scipys(both, theirs.x, jac=True, options={"hess_inv0": theirs.hess_inv})
     result = minimize(both, theirs.x, jac=True, options={"hess_inv0": theirs.hess_inv, "maxiter": 0})
     np.testing.assert_allclose(result.hess_inv, theirs.hess_inv, rtol=0, atol=1e-10)
+    np.testing.assert_array_equal(result.hess_inv, result.hess_inv.T)
 
 
 # ----------------------------------------------------------------------------------------------

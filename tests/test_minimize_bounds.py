@@ -514,6 +514,7 @@ def test_all_coordinates_fixed_where_there_is_no_value():
     # SciPy calls this a success.
     result = minimize(lambda x: np.nan, [1.0, 2.0], bounds=[(1, 1), (2, 2)])
     assert (result.status, result.success, result.nfev) == (3, False, 1)
+    assert "NaN or infinite at the start" in result.message
 
 
 @pytest.mark.parametrize("jac", [True, rosen_der], ids=["pair", "apart"])
