@@ -324,7 +324,7 @@ def lbfgs(fun: Callable[..., Any], x0: Any, args: Any = (), **given: Any) -> Any
     ----------
     fun, x0, args, **given
         As `scipy.optimize.minimize` passes them on: jac, hess, hessp, bounds, constraints, callback, and the options
-        by name; see `fastbfgs.minimize`.
+        by name; see `fastbfgs.minimize`. SciPy turns the name of a difference scheme, jac="3-point" say, into None.
 
     Returns
     -------
@@ -425,7 +425,8 @@ class BatchResult:
     fun : ndarray (...)
         Final values, in the dtype of x0.
     nit, nfev, njev : ndarray (...) of int64
-        Iterations, function values and gradients of each member.
+        Iterations, function values and gradients of each member. With differences every member has the same points,
+        also for a coordinate that its own bounds fix, unless they are equal in all members.
     status : ndarray (...) of int32
         SciPy's numbers: 0 success, 1 a limit, 2 abnormal, 3 NaN or infinite at the start, 99 stopped by the callback.
         Besides: 4 stalled by rounding noise of fun, 5 fun is -inf, -1 still running.
