@@ -200,7 +200,7 @@ cdef void accept(
         Py_ssize_t n = rules.n
         double f_old = member.f, g_size_old = member.g_size
         const floating *s = v + 2 * n
-        bint stuck
+        bint along_g = member.count == 0, stuck
     move(rules, member, v, box, alpha, f, g)
     learn(rules, member, v, h0)
     member.g_size = gradient_size(rules, member, v, box)
@@ -215,7 +215,7 @@ cdef void accept(
         member.status = CONVERGED_STEP
     elif rules.ftol > 0.0 and f_old - f <= rules.ftol * fmax(fmax(fabs(f_old), fabs(f)), 1.0):
         member.status = CONVERGED_DECREASE
-    elif stuck and not (member.bounded and member.count > 0):
+    elif stuck and (along_g or not member.bounded):
         member.status = STALLED
     elif member.nit >= rules.maxiter:
         member.status = MAXITER
