@@ -25,6 +25,7 @@ cdef class CPU:
         int typenum
         int workers
 
+        int _bounded(self, Py_ssize_t b) noexcept
         Member *_member(self, Py_ssize_t b) noexcept nogil
         void _fetch(self, Py_ssize_t b) noexcept nogil
         void _point(self, Py_ssize_t b, char *x, Py_ssize_t k) noexcept nogil

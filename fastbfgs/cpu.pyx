@@ -3,7 +3,7 @@ import numpy as np
 
 cimport numpy as cnp
 from cpython.object cimport PyObject
-from libc.math cimport NAN
+from libc.math cimport isfinite, NAN
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
@@ -101,11 +101,20 @@ cdef class CPU:
         for b in range(self.B):
             self._member(b).f = NAN
             self._member(b).status = RUNNING
-        if box is not None:
-            finite = np.isfinite(box)
-            self._members()["bounded"] = np.where(finite.all(axis=(-2, -1)), BOXED, finite.any(axis=(-2, -1)))
+            self._member(b).bounded = self._bounded(b)
         self.vectors[:, :rules.n] = x0
         self.vectors[:, rules.n:2 * rules.n] = np.nan
+
+    cdef int _bounded(self, Py_ssize_t b) noexcept:
+        """How member b is bounded: not at all, somewhere, or BOXED."""
+        cdef:
+            const char *box = self.box_data + b * self.box_size
+            Py_ssize_t n = self.rules.n, i, finite = 0
+        if box == NULL:
+            return False
+        for i in range(2 * n):
+            finite += isfinite((<double *>box)[i] if self.typenum == cnp.NPY_DOUBLE else (<float *>box)[i])
+        return BOXED if finite == 2 * n else finite > 0
 
     def _members(self):
         """The records' fixed part as a structured array, a view."""
@@ -309,6 +318,8 @@ cdef class CPU:
         """Return copies of BFGS's H, (B, n, n): H0 where no pair has been learnt."""
         n = self.rules.n
         H = self.vectors[:, 5 * n:].reshape(self.B, n, n).copy()
+        if self.B == 1 and self._member(0).count > 0:
+            return H                                        # 8 us less for one problem
         new = self._members()["count"] == 0
         H[new] = np.eye(n) if self.h0 is None else self.h0 if self.h0.ndim == 2 else self.h0[new]
         return H

@@ -560,7 +560,7 @@ def _scipy_result(solver: Solver, objective: Objective, h0: Any, iterates: Itera
         return _batch_result(result, objective, method, h, vectors)
     message = _message(result.status, method)
     box = solver.box
-    if box is not None and result.status == Status.CONVERGED_GRADIENT and (box[0] == box[1]).all():
+    if box is not None and result.nit == 0 and result.status == Status.CONVERGED_GRADIENT and (box[0] == box[1]).all():
         message = _ALL_FIXED
     answer = _scipy().OptimizeResult(
         x=result.x, fun=result.f, jac=_gradient(result, objective),

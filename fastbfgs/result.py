@@ -29,7 +29,7 @@ _WORDS: dict[Status, tuple[str, str]] = {
     Status.STOPPED: ("The caller stopped the run.", ""),
     Status.STALLED: (
         "f can no longer tell the points apart: its rounding noise hides the decrease that is left.",
-        "The point is as good as this f allows; a larger gtol or ftol calls it converged, "
+        "The point is as good as this f allows; a larger tolerance calls it converged, "
         "and float64 or a more careful sum in f goes further.",
     ),
     Status.ABNORMAL: (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import asdict
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -59,8 +58,8 @@ class Solver:
         How often `tell` was called.
     accepted : int
         How many members took a step in the last `tell`.
-    box : ndarray (2, n) or (..., 2, n), or None
-        The bounds, lower and upper; None if there is no finite one.
+    box : ndarray (2, n) or (B, 2, n), or None
+        The bounds, lower and upper, of all members or of each; None if there is no finite one.
 
     Raises
     ------
@@ -130,7 +129,7 @@ class Solver:
                 raise ValueError("h0 and bounds do not go together; leave one of them out")
             if self.options.norm != math.inf:
                 raise ValueError(f"norm must be infinite where there are bounds; got {self.options.norm!r}")
-            start = np.clip(start, self.box[..., 0, :], self.box[..., 1, :])
+            start = np.minimum(np.maximum(start, self.box[..., 0, :]), self.box[..., 1, :])
         self._backend = CPU(start, self.options, h0, self.box, self.workers)
         self.live = count
         self.calls = 0
@@ -318,8 +317,7 @@ class Solver:
             h0 = h0.reshape(*shape, *h0.shape[1:])
         bounds = None
         if box is not None:
-            each = shape if box.ndim == 3 else ()
-            bounds = SimpleNamespace(lb=box[..., 0, :].reshape(*each, n), ub=box[..., 1, :].reshape(*each, n))
+            bounds = interop.Box(box)
         solver = cls(
             vectors[:, :n].reshape(*shape, n),
             options,

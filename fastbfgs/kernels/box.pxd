@@ -14,7 +14,8 @@
 #   -d.g / g_F.g_F (the Cauchy-Schwarz inequality in the norm of B); if that is before the first breakpoint, A it is.
 # - With few coordinates in A, d comes from H and not from B (the dual method of BLNZ section 5.3): two-loop recursions
 #   of -g and of the unit vectors of A side by side, then elimination: the columns of H in A, weighted so that d_A = 0.
-#   With A empty that is the plain direction.
+#   With A empty that is the plain direction. A coordinate of A that moved in no remembered pair needs no column: B
+#   without its row and column is the BFGS matrix of the pairs without it, and so is H of the shortened recursion.
 # - With many, the primal method of BLNZ section 5.1 eliminates the first block of the matrix it inverts,
 #
 #       M^-1 - W_F'W_F / theta = ((-P, Q), (Q', theta S_A'S_A)),  P = D + Y_F'Y_F / theta,  Q = L' - Y_F'S_F,
@@ -28,7 +29,7 @@ from libc.string cimport memcpy
 
 from fastbfgs.kernels.compact cimport Compact, compact, compact_size, row_of_w, slot_of, times_m, times_w_transposed
 from fastbfgs.kernels.dense cimport cholesky, solve_lower, solve_lower_rows, solve_upper
-from fastbfgs.kernels.lbfgs cimport COLUMNS, direction, recursion, s_of
+from fastbfgs.kernels.lbfgs cimport COLUMNS, recursion, s_of
 from fastbfgs.kernels.state cimport Member, Rules, Work
 from fastbfgs.kernels.vectors cimport axpy, dot
 
@@ -41,7 +42,7 @@ cdef extern from *:
 
 
 cdef inline Py_ssize_t columns_of(Py_ssize_t n, Py_ssize_t m) noexcept nogil:
-    """How many coordinates may rest for the dual method to take fewer multiplications than the primal one."""
+    """How many columns of H the dual method may take for fewer multiplications than the primal one."""
     return min(min(n, COLUMNS - 1), 1 + m // 8 + m * m // (3 * n))
 
 
@@ -146,12 +147,8 @@ cdef inline double box_direction(
             gg += <double>g[i] * <double>g[i]
             t = breakpoint(x[i], g[i], box[i], box[n + i])
             first = t if t < first else first
-    if resting == 0:
-        slope = direction(rules, member, v, <const floating *>NULL)
-        solved = True
-    else:
-        solved = resting <= columns_of(n, rules.m) and dual(rules, member, v, work, resting)
-        slope = dot(n, p, g)
+    solved = dual(rules, member, v, work, resting)
+    slope = dot(n, p, g)
     if solved and -slope <= first * gg:
         member.clear = cut(n, x, p, box)
         if member.clear:
@@ -169,31 +166,49 @@ cdef inline double box_direction(
 cdef inline bint dual(
     const Rules *rules, Member *member, floating *v, const Work *work, Py_ssize_t resting
 ) noexcept nogil:
-    """p = the minimiser of the model over the coordinates that do not rest; False if rounding has spoilt it."""
+    """p = the minimiser of the model over the coordinates that do not rest; False if that is not for this method."""
     cdef:
-        Py_ssize_t n = rules.n, i, r, k, rest
+        Py_ssize_t n = rules.n, i, j, r, k, rest, moved = 0
         floating *p = v + 2 * n
         floating *q = <floating *>work.columns              # row 0: -g, then -H g; row k: a column of H
         floating *column
+        Py_ssize_t *still
         double pivot
+    for r in range(resting):
+        rest = work.order[r]
+        for k in range(member.count):
+            j = slot_of(rules, member, k)
+            if s_of(rules, v, j)[rest] != 0:
+                work.order[r] = work.order[moved]
+                work.order[moved] = rest
+                moved += 1
+                break
+    if moved > columns_of(n, rules.m):
+        return False
+    still = work.order + moved
+    if moved == 0:
+        for i in range(n):
+            p[i] = -v[n + i]
+        recursion(rules, member, v, <const floating *>NULL, work.small, 1, p, still, resting)
+        return True
     for i in range(n):
         q[i] = -v[n + i]
-    for k in range(1, 1 + resting):
+    for k in range(1, 1 + moved):
         for i in range(n):
             q[k * n + i] = 0
         q[k * n + work.order[k - 1]] = 1
-    recursion(rules, member, v, <const floating *>NULL, work.small, 1 + resting, q)
-    for k in range(1, 1 + resting):
+    recursion(rules, member, v, <const floating *>NULL, work.small, 1 + moved, q, still, resting - moved)
+    for k in range(1, 1 + moved):
         column = q + k * n
         rest = work.order[k - 1]
         pivot = column[rest]
         if not (pivot > 0.0 and isfinite(pivot)):
             return False
-        for r in range(1 + resting):
+        for r in range(1 + moved):
             if r == 0 or r > k:
                 axpy(n, -<double>q[r * n + rest] / pivot, column, q + r * n)
     memcpy(p, q, n * sizeof(p[0]))
-    for k in range(resting):
+    for k in range(moved):
         p[work.order[k]] = 0
     return True
 

@@ -60,11 +60,13 @@ cdef inline bint push(
 
 
 cdef inline double recursion(
-    const Rules *rules, Member *member, floating *v, const floating *h0, double *a, Py_ssize_t columns, floating *q
+    const Rules *rules, Member *member, floating *v, const floating *h0, double *a, Py_ssize_t columns, floating *q,
+    const Py_ssize_t *still, Py_ssize_t stills
 ) noexcept nogil:
     """q = H q by Algorithm 7.4, for each row of q (columns, n); return g.q of the last.
 
-    a (columns, m) is the algorithm's a_j, not a step length.
+    a (columns, m) is the algorithm's a_j, not a step length. The coordinates `still` (stills) have moved in no pair; H
+    is then that of the others alone, and q is 0 there.
     """
     cdef:
         Py_ssize_t n = rules.n, m = rules.m, i, c, _
@@ -90,6 +92,8 @@ cdef inline double recursion(
         for i in range(n):
             scale = member.gamma if h0 == NULL else <double>h0[i]
             q[c * n + i] = <floating>((<double>q[c * n + i] - a[c * m + j] * <double>s[n + i]) * scale)
+        for i in range(stills):
+            q[c * n + still[i]] = 0
     for c in range(columns):
         product[c] = dot(n, q + c * n, s + n)
     for _ in range(member.count - 1):                       # oldest to newest
@@ -115,7 +119,7 @@ cdef inline double direction(
     for i in range(n):
         p[i] = -g[i]
     if member.count > 0:
-        return recursion(rules, member, v, h0, rho_of(member) + rules.m, 1, p)
+        return recursion(rules, member, v, h0, rho_of(member) + rules.m, 1, p, NULL, 0)
     if h0 != NULL:
         for i in range(n):
             p[i] *= h0[i]

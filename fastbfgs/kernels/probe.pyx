@@ -110,8 +110,8 @@ cdef class Learnt:
         return self.member.count
 
     @property
-    def resting_at_most(self):
-        """How many resting coordinates the dual method takes."""
+    def columns_at_most(self):
+        """How many resting coordinates that have moved in some pair the dual method takes."""
         return columns_of(self.rules.n, self.rules.m)
 
     def direction(self, way=""):
@@ -136,8 +136,6 @@ cdef class Learnt:
                 if (v[i] <= box[i] and v[n + i] >= 0.0) or (v[i] >= box[n + i] and v[n + i] <= 0.0):
                     self.work.order[resting] = i
                     resting += 1
-            if resting > columns_of(n, self.rules.m):
-                raise ValueError("more coordinates rest than the dual method has room for")
             return 0.0 if dual(&self.rules, member, v, &self.work, resting) else np.nan
         if way:
             if not compact(&self.rules, member, v, self.work.small, &B):
