@@ -22,17 +22,19 @@ cdef struct Compact:        # B of one member; the matrices have m numbers to a 
     Py_ssize_t k            # pairs
     Py_ssize_t m
     double theta
-    double *SY              # s_i.y_j of pairs in order, D on its diagonal
+    double gamma            # 1 / theta
+    double *YS              # y_i.s_j of pairs in order: L' above its diagonal, which is D
+    double *D_inverse       # (m)
     double *U               # the factor of theta S'S + L D^-1 L'
     double *P               # room for the matrices of the subspace problem, see box.pxd
     double *Q
     double *G
-    double *vectors         # room for eight vectors (2 m)
+    double *vectors         # room for five vectors (2 m)
 
 
 cdef inline Py_ssize_t compact_size(Py_ssize_t m) noexcept nogil:
     """How many float64 `compact` needs."""
-    return 5 * m * m + 8 * 2 * m
+    return 5 * m * m + 11 * m
 
 
 cdef inline Py_ssize_t slot_of(const Rules *rules, const Member *member, Py_ssize_t q) noexcept nogil:
@@ -69,24 +71,27 @@ cdef inline bint compact(
     B.k = k
     B.m = m
     B.theta = 1.0 / member.gamma
-    B.SY = small
+    B.gamma = member.gamma
+    B.YS = small
     B.U = small + m * m
     B.P = small + 2 * m * m
     B.Q = small + 3 * m * m
     B.G = small + 4 * m * m
-    B.vectors = small + 5 * m * m
+    B.D_inverse = small + 5 * m * m
+    B.vectors = B.D_inverse + m
     for a in range(k):
         i = slot_of(rules, member, a)
         for b in range(k):
             j = slot_of(rules, member, b)
-            B.SY[a * m + b] = SY[i * m + j]
+            B.YS[a * m + b] = SY[j * m + i]
             B.U[a * m + b] = B.theta * SS[i * m + j]
     for q in range(k):                                      # U += L D^-1 L', above the diagonal
-        c = 1.0 / B.SY[q * m + q]
+        B.D_inverse[q] = 1.0 / B.YS[q * m + q]
         for a in range(q + 1, k):
+            c = B.YS[q * m + a] * B.D_inverse[q]
             row = B.U + a * m
             for b in range(a, k):
-                row[b] += B.SY[a * m + q] * c * B.SY[b * m + q]
+                row[b] += c * B.YS[q * m + b]
     return cholesky(k, m, B.U)
 
 
@@ -98,16 +103,16 @@ cdef inline void times_m(const Compact *B, const double *v, double *r) noexcept 
     for q in range(k):
         r[k + q] = v[k + q]
     for q in range(k):                                      # v_s + L D^-1 v_y
-        c = v[q] / B.SY[q * m + q]
+        c = v[q] * B.D_inverse[q]
         for a in range(q + 1, k):
-            r[k + a] += B.SY[a * m + q] * c
+            r[k + a] += B.YS[q * m + a] * c
     solve_lower(k, m, B.U, r + k)
     solve_upper(k, m, B.U, r + k)
     for q in range(k):                                      # D^-1 (L' r_s - v_y)
         c = -v[q]
         for a in range(q + 1, k):
-            c += B.SY[a * m + q] * r[k + a]
-        r[q] = c / B.SY[q * m + q]
+            c += B.YS[q * m + a] * r[k + a]
+        r[q] = c * B.D_inverse[q]
 
 
 cdef inline void times_w_transposed(

@@ -112,7 +112,7 @@ cdef class Learnt:
     @property
     def columns_at_most(self):
         """How many resting coordinates that have moved in some pair the dual method takes."""
-        return columns_of(self.rules.n, self.rules.m)
+        return columns_of(self.rules.n)
 
     def direction(self, way=""):
         """Return p and p.g; within bounds `way` may ask for one of the ways alone: "cauchy", "subspace" or "dual"."""
