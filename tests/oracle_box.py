@@ -1,5 +1,7 @@
 """Oracles for bounds and for BFGS: the formulas of the papers with dense matrices, written to be read aloud.
 
+And a slow solver of one member with bounds, made of them. It asks for the same points as the kernels but for rounding.
+
 Nothing here is fast, compact or clever: B is an n by n array, breakpoints are sorted, systems are eliminated. All is
 done in the longest floating-point type there is, so that what differs from it is the error of the other side.
 
@@ -13,9 +15,14 @@ J. Nocedal, S. J. Wright, "Numerical Optimization", 2nd ed., Springer 2006 ("N&W
 
 from __future__ import annotations
 
+import math
+from collections.abc import Generator
 from typing import NamedTuple
 
 import numpy as np
+
+from fastbfgs import Options, Status
+from tests.oracle import Found, line_search
 
 Array = np.ndarray
 
@@ -192,3 +199,104 @@ def subspace_step(
             longest.append(((upper[i] if d[i] > 0 else lower[i]) - x_c[i]) / d[i])
     # Projected, since the coordinate that ends the way may pass its bound by a rounding error.
     return Step(project(x_c + min(longest) * d, lower, upper), False)
+
+
+# ----------------------------------------------------------------------------------------------
+# The solver
+
+
+class Outcome(NamedTuple):
+    """Where a run has come to."""
+
+    x: Array
+    f: float
+    nit: int
+    nfev: int
+    status: Status
+
+
+def lbfgsb(
+    x: Array, options: Options, lower: Array, upper: Array, descent: float
+) -> Generator[Array, tuple[float, Array], Outcome]:
+    """Yield points and be sent f and g there: BLNZ section 6 for one member, with the deviations of advance.pyx.
+
+    Points, gradients and pairs are of the dtype of x, as they are for the kernels.
+    """
+    o, dtype = options, x.dtype
+    eps = float(np.finfo(dtype).eps)
+    boxed = bool(np.isfinite(lower).all() and np.isfinite(upper).all())
+    x = project(x, lower, upper)
+    pairs: list[tuple[Array, Array]] = []
+    nit, nfev = 0, 1
+    f, g = yield x
+
+    def size() -> float:
+        return float(np.abs(projected_gradient(x, g, lower, upper)).max())
+
+    def at(alpha: float) -> Array:
+        """Return x + alpha p; a coordinate that is on its bound but for rounding is on it."""
+        z = project(long(x)[0] + LONG(alpha) * p, lower, upper).astype(dtype)
+        for bound in lower, upper:
+            finite = np.where(np.isfinite(bound), bound, 0)
+            near = np.abs(z - finite) <= 2 * eps * (np.abs(x) + np.abs(finite))
+            z = np.where(near & np.isfinite(bound), bound, z)
+        return z
+
+    if size() <= o.gtol:
+        return Outcome(x, f, nit, nfev, Status.CONVERGED_GRADIENT)
+    while True:
+        # Which way.
+        if pairs:
+            s, y = (np.array(z) for z in zip(*pairs, strict=True))
+            B = dense_B(s, y)
+            x_c, fixed = cauchy_point(x, g, B, lower, upper)
+            p = subspace_step(x, x_c, g, B, fixed, lower, upper, descent).x_bar - long(x)[0]
+        else:
+            p = project(-long(g)[0], long(lower)[0] - x, long(upper)[0] - x)
+            if not boxed:
+                p = p / max(LONG(1), np.sqrt(p @ p))
+        dphi0 = float(p @ g)
+        if not dphi0 < 0.0:
+            if not pairs:
+                return Outcome(x, f, nit, nfev, Status.STALLED if dphi0 == 0.0 else Status.ABNORMAL)
+            pairs = []
+            continue
+
+        # How far.
+        room = [((upper[i] if p[i] > 0 else lower[i]) - x[i]) / p[i] for i in range(x.size) if p[i] != 0]
+        largest = max(1.0, float(min(room)))
+        maxls = min(o.maxls, o.maxfun - nfev)
+        search = line_search(float(f), dphi0, 1.0, c1=o.c1, c2=o.c2, maxls=maxls, eps=eps, largest=largest)
+        alpha, told, found = next(search), {}, Found("", 0.0)
+        while not found.verdict:
+            told[alpha] = yield at(alpha)
+            nfev += 1
+            try:
+                alpha = search.send((float(told[alpha][0]), float(p @ told[alpha][1])))
+            except StopIteration as end:
+                found = end.value
+
+        if found.verdict == "GIVE_UP":
+            if nfev >= o.maxfun:
+                return Outcome(x, f, nit, nfev, Status.MAXFUN)
+            if not pairs:
+                return Outcome(x, f, nit, nfev, Status.ABNORMAL)
+            pairs = []
+            continue
+
+        # Take the step.
+        (x_old, f_old, g_old), x, (f, g) = (x, f, g), at(found.alpha), told[found.alpha]
+        nit += 1
+        s, y = x - x_old, g - g_old
+        if s @ y > eps * math.sqrt(s @ s) * math.sqrt(y @ y):
+            pairs = [*pairs, (s, y)][-o.history :]
+
+        # Stop there, or go on.
+        if size() <= o.gtol:
+            return Outcome(x, f, nit, nfev, Status.CONVERGED_GRADIENT)
+        if o.ftol > 0.0 and f_old - f <= o.ftol * max(abs(f_old), abs(f), 1.0):
+            return Outcome(x, f, nit, nfev, Status.CONVERGED_DECREASE)
+        if nit >= o.maxiter:
+            return Outcome(x, f, nit, nfev, Status.MAXITER)
+        if nfev >= o.maxfun:
+            return Outcome(x, f, nit, nfev, Status.MAXFUN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -148,26 +149,60 @@ def rounding(x: np.ndarray, g: np.ndarray, eps: float) -> float:
     return eps * float(np.abs(x.astype(float)) @ np.abs(g.astype(float)))
 
 
-def is_wolfe(x0, f0, g0, x1, f1, g1, c1: float, c2: float, eps: float) -> bool:
-    """Strong Wolfe, N&W (3.7), or its approximate form where f is noise, for the step s = alpha p, times alpha."""
-    s = x1.astype(float) - x0.astype(float)
-    dphi0, dphi1 = float(s @ g0.astype(float)), float(s @ g1.astype(float))
-    x = np.maximum(np.abs(x0), np.abs(x1))
-    slack0, slack1 = rounding(x, g0, eps), rounding(x, g1, eps)
-    flat_enough = abs(dphi1) <= c2 * abs(dphi0) + c2 * slack0 + slack1
-    falls = f1 <= f0 + c1 * dphi0 + c1 * slack0 + 2.0**-52 * abs(f0)
-    return flat_enough and (falls or abs(f1 - f0) <= 10.0 * eps * abs(f0))
+class Accepted(NamedTuple):
+    """A step, from x0 to x1, both with their f and g; `eps` of f, and `eps_x` of x, which bounds may round more."""
+
+    x0: np.ndarray
+    f0: float
+    g0: np.ndarray
+    x1: np.ndarray
+    f1: float
+    g1: np.ndarray
+    eps: float
+    eps_x: float
+
+    def slopes(self) -> tuple[float, float]:
+        """Return s.g0 and s.g1, for the step s = alpha p."""
+        s = self.x1.astype(float) - self.x0.astype(float)
+        return float(s @ self.g0.astype(float)), float(s @ self.g1.astype(float))
+
+    def errors(self) -> tuple[float, float]:
+        """Return what rounding may do to these."""
+        x = np.maximum(np.abs(self.x0), np.abs(self.x1))
+        return rounding(x, self.g0, self.eps_x), rounding(x, self.g1, self.eps_x)
+
+    def falls(self, c1: float) -> bool:
+        """Is there sufficient decrease, N&W (3.7a)?"""
+        return self.f1 <= self.f0 + c1 * (self.slopes()[0] + self.errors()[0]) + 2.0**-52 * abs(self.f0)
+
+    def is_wolfe(self, c1: float, c2: float) -> bool:
+        """Strong Wolfe, N&W (3.7), or its approximate form where f is noise."""
+        (dphi0, dphi1), (error0, error1) = self.slopes(), self.errors()
+        flat_enough = abs(dphi1) <= c2 * abs(dphi0) + c2 * error0 + error1
+        return flat_enough and (self.falls(c1) or abs(self.f1 - self.f0) <= 10.0 * self.eps * abs(self.f0))
+
+    def ends_at(self, lower: np.ndarray, upper: np.ndarray, c1: float) -> bool:
+        """Is a bound in the way of a longer step, where f falls far enough and still falls?"""
+        blocked = (self.x1 != self.x0) & ((self.x1 == lower) | (self.x1 == upper))
+        return bool(blocked.any() and self.slopes()[1] <= self.errors()[1] and self.falls(c1))
 
 
-def assert_takes_good_steps(problem: Problem, x0: np.ndarray, fallbacks_allowed: float, **keywords) -> None:
-    """Observe all members step by step; steps that are not Wolfe were the best of a search that ran out."""
+def assert_takes_good_steps(problem: Problem, x0: np.ndarray, fallbacks_allowed: float, **keywords) -> Result:
+    """Observe all members step by step.
+
+    A step that is not Wolfe ended at a bound, or was the best of a search that ran out. Every point is in the box.
+    """
     solver = Solver(x0, compact=False, **keywords)
     o, eps = solver.options, float(np.finfo(x0.dtype).eps)
+    box = np.array([[-np.inf], [np.inf]], x0.dtype) if solver.box is None else solver.box
+    box = np.broadcast_to(box, (len(x0), 2, problem.n))
+    eps_x = eps if solver.box is None else 4.0 * eps  # what is at a bound but for rounding is put there
     fallbacks = steps = 0
     searched = np.zeros(len(x0), int)  # evaluations in the member's search
     before = solver.result()
     while solver.running:
         asked = solver.ask()
+        assert (box[:, 0] <= asked).all() and (asked <= box[:, 1]).all()
         f, g = problem.fun(asked)
         solver.tell(f, g)
         after = solver.result()
@@ -176,12 +211,13 @@ def assert_takes_good_steps(problem: Problem, x0: np.ndarray, fallbacks_allowed:
         # One search, a second one along -g, and the start.
         assert (searched <= 2 * o.maxls + 1).all()
         for b in np.flatnonzero(after.nit > before.nit):
-            x_0, f_0, g_0, x_1, f_1, g_1 = (getattr(r, name)[b] for r in (before, after) for name in ("x", "f", "g"))
+            told = (getattr(r, name)[b] for r in (before, after) for name in ("x", "f", "g"))
+            step = Accepted(*told, eps, eps_x)
             steps += 1
-            assert f_1 <= f_0 + 10.0 * eps * abs(f_0)
-            if not is_wolfe(x_0, f_0, g_0, x_1, f_1, g_1, o.c1, o.c2, eps):
+            assert step.f1 <= step.f0 + 10.0 * eps * abs(step.f0)
+            if not step.is_wolfe(o.c1, o.c2) and not step.ends_at(*box[b], o.c1):
                 fallbacks += 1
-                assert f_1 < f_0
+                assert step.f1 < step.f0
                 assert searched[b] > 1 or after.nfev[b] == o.maxfun
             searched[b] = 0
         before = after
@@ -191,6 +227,7 @@ def assert_takes_good_steps(problem: Problem, x0: np.ndarray, fallbacks_allowed:
     np.testing.assert_array_equal(before.g, g)
     assert fallbacks <= 1 + fallbacks_allowed * steps
     assert set(before.status) <= FINAL
+    return before
 
 
 @DTYPES
