@@ -55,14 +55,14 @@ cdef inline Py_ssize_t columns_of(Py_ssize_t n) noexcept nogil:
 cdef inline floating step_to(
     floating x, double alpha, floating p, floating lower, floating upper, double eps
 ) noexcept nogil:
-    """x + alpha p, on the bound if it is there but for rounding, and never beyond."""
+    """x + alpha p, on the bound it heads for if it is there but for rounding, and never beyond."""
     cdef:
         double slack = 2.0 * eps
         double size = fabs(<double>x)
         floating z = <floating>(<double>x + alpha * <double>p)
     # Without a bound the slack is infinite, and -inf + inf is NaN, which nothing is below.
-    z = lower if <double>z <= <double>lower + slack * (size + fabs(<double>lower)) else z
-    return upper if <double>z >= <double>upper - slack * (size + fabs(<double>upper)) else z
+    z = lower if (p < 0.0) & (<double>z <= <double>lower + slack * (size + fabs(<double>lower))) else z
+    return upper if (p > 0.0) & (<double>z >= <double>upper - slack * (size + fabs(<double>upper))) else z
 
 
 cdef inline bint rests(floating x, floating g, floating lower, floating upper) noexcept nogil:
