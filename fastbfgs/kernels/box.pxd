@@ -24,7 +24,7 @@
 # - Without pairs the model is that of B = I, whose Cauchy point is the projection of x - g.
 
 from cython cimport floating
-from libc.math cimport fabs, isfinite, INFINITY, NAN
+from libc.math cimport fabs, ilogb, isfinite, ldexp, INFINITY, NAN
 from libc.string cimport memcpy
 
 from fastbfgs.kernels.compact cimport Compact, compact, compact_size, row_of_w, slot_of, times_m, times_w_transposed
@@ -152,7 +152,7 @@ cdef inline double box_direction(
             first = t if t < first else first
     solved = dual(rules, member, v, work, resting)
     slope = dot(n, p, g)
-    if solved and -slope <= first * gg:
+    if solved and isfinite(gg) and -slope <= first * gg:
         member.clear = cut(n, x, p, box)
         if member.clear:
             return slope
@@ -248,15 +248,18 @@ cdef inline void cauchy(
         double *m_d = B.vectors + 4 * B.m
         double *w = B.vectors + 6 * B.m
         double *m_w = B.vectors + 8 * B.m
-        double df, ddf, ddf_start, now = 0.0, step, z, g_b
+        double df, ddf, ddf_start, now = 0.0, step, z, g_b, largest = 0.0, unit
 
     for i in range(n):
-        p[i] = -g[i]
-        t[i] = INFINITY
-        if rests(x[i], g[i], box[i], box[n + i]):
-            p[i] = 0
-            t[i] = -1.0
-        elif g[i] != 0.0:
+        t[i] = -1.0 if rests(x[i], g[i], box[i], box[n + i]) else INFINITY
+        if t[i] > 0.0 and fabs(<double>g[i]) > largest:
+            largest = fabs(<double>g[i])
+    # d, and all that is linear in it, in units in which |d_i| < 2, so that theta d.d stays within float64's range.
+    unit = ldexp(1.0, -ilogb(largest)) if largest > 0.0 else 1.0
+    for i in range(n):
+        p[i] = 0
+        if t[i] > 0.0 and g[i] != 0.0:
+            p[i] = <floating>(-unit * <double>g[i])
             t[i] = breakpoint(x[i], g[i], box[i], box[n + i])
             moving += 1
             if t[i] < INFINITY:
@@ -285,11 +288,11 @@ cdef inline void cauchy(
             sift(t, work.order, size, 0)
         step = t[b] - now
         now = t[b]
-        g_b = g[b]
+        g_b = unit * <double>g[b]
         z = (<double>box[b] if g_b > 0.0 else <double>box[n + b]) - <double>x[b]
         row_of_w(rules, member, B, v, b, w)
         times_m(B, w, m_w)
-        df += step * ddf + g_b * g_b + B.theta * g_b * z
+        df += step * ddf + g_b * g_b + B.theta * g_b * (unit * z)
         ddf -= B.theta * g_b * g_b
         for q in range(2 * k):
             c[q] += step * d_w[q]
@@ -302,7 +305,7 @@ cdef inline void cauchy(
         moving -= 1
         step = -df / ddf if df < 0.0 and moving > 0 else 0.0
     for q in range(2 * k):
-        c[q] += step * d_w[q]
+        c[q] = (c[q] + step * d_w[q]) / unit
     now += step
     for i in range(n):
         if t[i] >= 0.0:
