@@ -90,8 +90,7 @@ def same_end(ends: tuple[Result, Outcome]) -> bool:
 def test_solver_is_the_oracle(problem):
     for x0 in some_starts(problem, 2, np.float64):
         ends = assert_is_the_oracle(problem, x0, Options("L-BFGS-B", gtol=1e-6, ftol=0.0, maxfun=60), 1e-7)
-        # Rounding has grown over 50 evaluations.
-        assert same_end(ends) or problem.name == "qrtquad_12"
+        assert same_end(ends) or ends[0].nfev > 40  # by then rounding may have grown
 
 
 @each_small
