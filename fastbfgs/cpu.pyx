@@ -150,11 +150,15 @@ cdef class CPU:
 
     cpdef bint tell(self, cnp.ndarray rows, f, g) except -1:
         """Take f (k,) and g (k, n) for `rows` (k,); False, and nothing done, if they are not native arrays."""
-        cdef Py_ssize_t count = cnp.PyArray_SIZE(rows)
+        cdef:
+            Py_ssize_t count = cnp.PyArray_SIZE(rows)
+            double ns = 100.0 + (6.0 + 0.7 * self.rules.m) * self.rules.n
+        if self.rules.method == BFGS:
+            ns += <double>self.rules.n * self.rules.n       # of H: 1 ns a number in the cache, 3 beyond
         if not (self._native(g, self.typenum, 2, count) and cnp.PyArray_DIM(g, 1) == self.rules.n
                 and self._native(f, cnp.NPY_DOUBLE, 1, count)):
             return False
-        results = self._split(self._tell_chunk, (rows, f, g), count, 100.0 + (6.0 + 0.7 * self.rules.m) * self.rules.n)
+        results = self._split(self._tell_chunk, (rows, f, g), count, ns)
         self.accepted = sum([accepted for accepted, _ in results])
         self.finished = sum([finished for _, finished in results])
         return True
