@@ -367,6 +367,33 @@ class Memory:
         return v
 
 
+class DenseMemory(Memory):
+    """All that the pairs have taught so far, as one matrix H (n, n): BFGS, rounded where bfgs.pxd stores.
+
+    It takes the place of `Memory` in `lbfgs`, which then is BFGS. `pairs` only says whether there is any.
+    """
+
+    def push(self, s: Vector, y: Vector) -> None:
+        """Update H by N&W (6.17), unless the pair's cosine is rounding noise."""
+        store, known = self.store, bool(self.pairs)
+        self.pairs = []
+        super().push(s, y)
+        if not self.pairs:
+            self.pairs = [Pair([], [], 0.0)] if known else []
+            return
+        n, sy = len(s), dot(s, y)
+        if not known:  # N&W (6.20)
+            self.H = [[store(self.gamma) if i == j else 0.0 for j in range(n)] for i in range(n)]
+        u = [store(dot(row, y)) for row in self.H]
+        half = 0.5 * (1.0 + dot(y, u) / sy)
+        w = [store((half * a - b) / sy) for a, b in zip(s, u, strict=True)]
+        self.H = [[store(self.H[i][j] + (w[i] * s[j] + s[i] * w[j])) for j in range(n)] for i in range(n)]
+
+    def times(self, v: Vector, h0: Vector | None) -> Vector:
+        """Return H v."""
+        return [self.store(dot(row, v)) for row in self.H] if self.pairs else list(v)
+
+
 # ----------------------------------------------------------------------------------------------
 # The solver
 

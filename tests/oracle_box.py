@@ -234,12 +234,12 @@ def lbfgsb(
         return float(np.abs(projected_gradient(x, g, lower, upper)).max())
 
     def at(alpha: float) -> Array:
-        """Return x + alpha p; a coordinate that is on its bound but for rounding is on it."""
+        """Return x + alpha p; a coordinate that is on the bound it heads for but for rounding is on it."""
         z = project(long(x)[0] + LONG(alpha) * p, lower, upper).astype(dtype)
-        for bound in lower, upper:
+        for bound, heads in (lower, p < 0), (upper, p > 0):
             finite = np.where(np.isfinite(bound), bound, 0)
             near = np.abs(z - finite) <= 2 * eps * (np.abs(x) + np.abs(finite))
-            z = np.where(near & np.isfinite(bound), bound, z)
+            z = np.where(near & heads & np.isfinite(bound), bound, z)
         return z
 
     if size() <= o.gtol:
