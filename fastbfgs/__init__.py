@@ -12,12 +12,19 @@ except ModuleNotFoundError as error:
 
 from fastbfgs._version import __version__
 from fastbfgs.minimize import BatchResult, bfgs, lbfgs, lbfgsb, minimize
+from fastbfgs.optimizers import LBFGS, Adam, GradientDescent
 from fastbfgs.options import Options
 from fastbfgs.result import Result, Status, cure, sentence
 from fastbfgs.solver import Solver
+from fastbfgs.trace import ConvergenceCriterion, LossNotDecreasing, trace_minimize
 
 __all__ = [
+    "LBFGS",
+    "Adam",
     "BatchResult",
+    "ConvergenceCriterion",
+    "GradientDescent",
+    "LossNotDecreasing",
     "Options",
     "Result",
     "Solver",
@@ -29,4 +36,5 @@ __all__ = [
     "lbfgsb",
     "minimize",
     "sentence",
+    "trace_minimize",
 ]

@@ -76,13 +76,8 @@ class Iterates:
         return vectors
 
 
-class Progress:
-    """Show how many members have finished, after every `tell`.
-
-    Parameters
-    ----------
-    progress : True, a tqdm class, or callable
-        True takes tqdm's own choice of display; another callable gets ``(finished, members, calls)``.
+class _Display:
+    """A bar, if `progress` is True or a tqdm class; otherwise `progress` is called.
 
     Raises
     ------
@@ -90,12 +85,28 @@ class Progress:
         If `progress` is True and tqdm is not installed.
     """
 
+    def __init__(self, progress: Any, arguments: str, **bar: Any) -> None:
+        self.show = _tqdm(arguments) if progress is True else progress
+        self.bar: Any = self.show(**bar) if hasattr(self.show, "update") else None
+
+    def close(self) -> None:
+        """Leave the display as it stands."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+class Progress(_Display):
+    """Show how many members have finished, after every `tell`.
+
+    Parameters
+    ----------
+    progress : True, a tqdm class, or callable
+        True takes tqdm's own choice of display; another callable gets ``(finished, members, calls)``.
+    """
+
     def __init__(self, progress: Any, members: int) -> None:
+        super().__init__(progress, "(finished, members, calls)", total=members, unit="member")
         self.members = members
-        self.bar: Any = None
-        self.show = _tqdm() if progress is True else progress
-        if hasattr(self.show, "update"):
-            self.bar = self.show(total=members, unit="member")
 
     def __call__(self, solver: Solver) -> bool:
         finished = self.members - solver.live
@@ -106,19 +117,35 @@ class Progress:
             self.bar.update(finished - self.bar.n)
         return False
 
-    def close(self) -> None:
-        """Leave the display as it stands."""
-        if self.bar is not None:
-            self.bar.close()
+
+class Steps(_Display):
+    """Show how many steps are done, after each.
+
+    Parameters
+    ----------
+    progress : True, a tqdm class, or callable
+        True takes tqdm's own choice of display; another callable gets ``(done, steps, loss)``.
+    title : str, optional
+        Of the bar.
+    """
+
+    def __init__(self, progress: Any, steps: int, title: str | None) -> None:
+        super().__init__(progress, "(done, steps, loss)", total=steps, unit="step", desc=title)
+        self.steps = steps
+
+    def __call__(self, done: int, loss: Any) -> None:
+        if self.bar is None:
+            self.show(done, self.steps, loss)
+        else:
+            self.bar.update()
 
 
-def _tqdm() -> Any:
+def _tqdm(arguments: str) -> Any:
     try:
         from tqdm.auto import tqdm
     except ImportError as error:
         raise ImportError(
-            "progress=True needs tqdm: install fastbfgs[progress], "
-            "or pass a callable that takes (finished, members, calls)"
+            f"progress=True needs tqdm: install fastbfgs[progress], or pass a callable that takes {arguments}"
         ) from error
     return tqdm
 

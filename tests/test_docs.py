@@ -17,12 +17,15 @@ MODULES = [
     "interop",
     "inverse",
     "minimize",
+    "nests",
     "objective",
     "observers",
+    "optimizers",
     "options",
     "result",
     "solver",
     "threads",
+    "trace",
 ]
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -51,6 +54,7 @@ def test_public_names_have_examples():
     # Options, Result and BatchResult are shown where they come from.
     shown = {example.name.rpartition(".")[2] for example in EXAMPLES}
     assert {"minimize", "lbfgs", "lbfgsb", "bfgs", "Solver", "Options", "sentence", "cure", "inverse_hessian"} <= shown
+    assert {"trace_minimize", "GradientDescent", "Adam", "LBFGS", "ConvergenceCriterion", "LossNotDecreasing"} <= shown
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
@@ -80,3 +84,4 @@ def test_readme(capsys):
     assert ((fit.x >= bounds.lb) & (fit.x <= bounds.ub)).all() and (fit.x == bounds.ub).any()
     free = (fit.x > bounds.lb).all(axis=1) & (fit.x < bounds.ub).all(axis=1)
     np.testing.assert_allclose(fit.x[free], names["true"][free], atol=0.5)
+    assert names["trace"]["loss"].shape == names["trace"]["x"].shape == (100,)

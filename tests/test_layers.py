@@ -31,7 +31,7 @@ FACE = {"fastbfgs"}
 """The public face: ``import fastbfgs``, and the names in its __all__."""
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "__init__.py": {"_version", "kernels.advance", "minimize", "options", "result", "solver"},
+    "__init__.py": {"_version", "kernels.advance", "minimize", "optimizers", "options", "result", "solver", "trace"},
     "_version.py": set(),
     "__main__.py": FACE | {"demo", "doctor"},
     "demo.py": FACE,
@@ -47,6 +47,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "result",
         "solver",
     },
+    "trace.py": {"nests", "observers", "optimizers", "records"},
+    "records.py": {"nests", "optimizers"},
+    "records.pxd": set(),
+    "optimizers.py": {"options", "result", "solver"},
+    "nests.py": set(),
     "driver.py": {"objective", "solver"},
     "driver.pxd": {"objective", "solver"},
     "observers.py": {"solver"},
@@ -92,12 +97,13 @@ GUESTS: dict[str, set[str]] = {
     "driver.py": {"collections", "contextlib", "typing", "__future__"},
     "inverse.py": STANDARD | {"scipy"},
     "minimize.py": STANDARD | {"scipy"},
+    "nests.py": {"collections", "typing", "__future__"},
     "observers.py": STANDARD | {"tqdm"},
     "__main__.py": STANDARD,
     "demo.py": STANDARD | {"scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl"},
     "doctor.py": STANDARD | {"scipy", "sklearn", "matplotlib", "tqdm", "threadpoolctl", "cupy", "Cython"},
 }
-"""File: what it may import from outside, if that is not `STANDARD`. The driver knows no arrays."""
+"""File: what it may import from outside, if that is not `STANDARD`. The driver and nests know no arrays."""
 
 COMPILED = {"numpy", "cython", "libc", "cpython"}
 """What Cython files may import from outside."""
