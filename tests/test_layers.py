@@ -70,8 +70,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels/__init__.py": set(),
     "kernels/advance.pyx": KERNELS,
     "kernels/advance.pxd": KERNELS,
-    "kernels/bfgs.pxd": {"kernels.lbfgs", "kernels.state", "kernels.vectors"},
-    "kernels/box.pxd": {"kernels.compact", "kernels.dense", "kernels.lbfgs", "kernels.state", "kernels.vectors"},
+    "kernels/bfgs.pxd": {"kernels.contracts", "kernels.lbfgs", "kernels.state", "kernels.vectors"},
+    "kernels/box.pxd": {
+        "kernels.compact",
+        "kernels.contracts",
+        "kernels.dense",
+        "kernels.lbfgs",
+        "kernels.state",
+        "kernels.vectors",
+    },
     "kernels/compact.pxd": {
         "kernels.contracts",
         "kernels.dense",

@@ -14,7 +14,7 @@ import numpy as np
 from libc.math cimport fabs, fmax, isfinite, INFINITY
 
 from fastbfgs.kernels.bfgs cimport bfgs_direction, bfgs_push
-from fastbfgs.kernels.box cimport box_direction, longest_step, projected_max, step_to
+from fastbfgs.kernels.box cimport box_direction, leads_inside, longest_step, projected_max, step_to
 from fastbfgs.kernels.contracts cimport require
 from fastbfgs.kernels.lbfgs cimport direction, forget, push
 from fastbfgs.kernels.state cimport BFGS, BOXED, Member, Rules, Search, Work
@@ -53,6 +53,7 @@ cdef inline void step(
     else:
         for i in range(n):
             x[i] = <floating>(<double>v[i] + alpha * <double>p[i])
+            require(not member.bounded or box[i] <= x[i] <= box[n + i])
 
 
 cdef void advance(
@@ -151,6 +152,7 @@ cdef void set_off(
                 p[i] = <floating>(<double>p[i] / length)
             dphi0 = dot(n, p, v + n)
     if dphi0 < 0.0 and isfinite(dphi0):
+        require(not member.bounded or leads_inside(rules, member, v, box))
         search_begin(&member.search, member.f, dphi0, 1.0)
     else:
         # A slope of zero, where g is not: it is too small for float64.
@@ -179,6 +181,7 @@ cdef inline void learn(
         bfgs_push(rules, member, v, h0, s, y)
     elif push(rules, member, v, s, y) and rules.tables and member.fresh < member.count:
         member.fresh += 1
+    require(0 <= member.fresh <= member.count)
 
 
 cdef inline double gradient_size(

@@ -18,6 +18,7 @@
 from cython cimport floating
 from libc.string cimport memcpy
 
+from fastbfgs.kernels.contracts cimport require
 from fastbfgs.kernels.lbfgs cimport curvature
 from fastbfgs.kernels.state cimport Member, Rules
 from fastbfgs.kernels.vectors cimport dot
@@ -72,6 +73,7 @@ cdef inline double bfgs_direction(
         floating *p = v + 2 * n
     if member.count > 0:                                    # as `bfgs_push` has left it
         memcpy(p, v + 3 * n, n * sizeof(p[0]))
+        require(p[0] != p[0] or p[0] == <floating>-dot(n, v + 5 * n, g))
     else:
         for i in range(n):
             p[i] = -g[i] if h0 == NULL else <floating>-dot(n, h0 + i * n, g)

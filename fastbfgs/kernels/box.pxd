@@ -28,6 +28,7 @@ from libc.math cimport fabs, ilogb, isfinite, ldexp, INFINITY, NAN
 from libc.string cimport memcpy
 
 from fastbfgs.kernels.compact cimport Compact, compact, compact_size, row_of_w, slot_of, times_m, times_w_transposed
+from fastbfgs.kernels.contracts cimport require
 from fastbfgs.kernels.dense cimport cholesky, solve_lower, solve_lower_rows, solve_upper
 from fastbfgs.kernels.lbfgs cimport COLUMNS, recursion, s_of
 from fastbfgs.kernels.state cimport Member, Rules, Work
@@ -110,6 +111,29 @@ cdef inline bint cut(Py_ssize_t n, const floating *x, floating *p, const floatin
     return beyond == 0
 
 
+cdef inline bint leads_inside(
+    const Rules *rules, const Member *member, const floating *v, const floating *box
+) noexcept nogil:
+    """Is x + p in the box, but for what `step_to` takes off if p is not `clear`, and p_i = 0 where x_i rests?"""
+    cdef:
+        Py_ssize_t n = rules.n, i
+        const floating *p = v + 2 * n
+        floating z
+        double size
+    for i in range(n):
+        z = v[i] + p[i]
+        size = 0.0 if member.clear else 2.0 * rules.eps
+        if not (<double>z >= <double>box[i] - size * (fabs(<double>v[i]) + fabs(<double>box[i]))
+                or <double>z >= <double>box[i]):
+            return False
+        if not (<double>z <= <double>box[n + i] + size * (fabs(<double>v[i]) + fabs(<double>box[n + i]))
+                or <double>z <= <double>box[n + i]):
+            return False
+        if p[i] != 0.0 and rests(v[i], v[n + i], box[i], box[n + i]):
+            return False
+    return True
+
+
 cdef inline double longest_step(
     Py_ssize_t n, const floating *x, const floating *p, const floating *box
 ) noexcept nogil:
@@ -138,7 +162,7 @@ cdef inline double box_direction(
         Compact B
     if member.count == 0:
         for i in range(n):
-            p[i] = -g[i]
+            p[i] = 0 if rests(x[i], g[i], box[i], box[n + i]) else -g[i]
         member.clear = cut(n, x, p, box)
         return dot(n, p, g)
 
@@ -307,6 +331,7 @@ cdef inline void cauchy(
     for q in range(2 * k):
         c[q] = (c[q] + step * d_w[q]) / unit
     now += step
+    require(size >= 0 and moving >= 0 and step >= 0.0)
     for i in range(n):
         if t[i] >= 0.0:
             p[i] = <floating>(-now * <double>g[i])

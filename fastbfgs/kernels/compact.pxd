@@ -55,7 +55,7 @@ cdef inline bint compact(
         floating *s
         floating *s_new
         double c
-    require(rules.tables and 0 < k <= m and member.fresh <= k)
+    require(rules.tables and 0 < k <= m and 0 <= member.fresh <= k)
     for q in range(k - member.fresh, k):                    # each with all pairs up to itself
         i = slot_of(rules, member, q)
         s_new = s_of(rules, v, i)
@@ -86,6 +86,7 @@ cdef inline bint compact(
             B.YS[a * m + b] = SY[j * m + i]
             B.U[a * m + b] = B.theta * SS[i * m + j]
     for q in range(k):                                      # U += L D^-1 L', above the diagonal
+        require(B.YS[q * m + q] > 0.0)
         B.D_inverse[q] = 1.0 / B.YS[q * m + q]
         for a in range(q + 1, k):
             c = B.YS[q * m + a] * B.D_inverse[q]

@@ -66,7 +66,7 @@ cdef inline Verdict search_step(
         double line = search.phi0 + alpha * slope           # its value at alpha
         double noise = WOLFE_NOISE * rules.eps * fabs(search.phi0)
         double next, nearest, farthest
-    require(alpha > 0.0 and alpha < search.ceiling)
+    require(alpha > 0.0 and alpha < search.ceiling and alpha <= search.largest)
     search.evals += 1
 
     if not (isfinite(phi) and isfinite(dphi)):
