@@ -604,6 +604,20 @@ def test_a_step_by_the_memory_that_lowers_nothing_is_tried_along_the_gradient():
     np.testing.assert_allclose(solver.ask() - solver.result().x, -g / np.linalg.norm(g), rtol=1e-14)
 
 
+def test_no_trial_beyond_the_bounds_where_rounding_hides_the_decrease():
+    """f is as before, to rounding below what was asked; the slope promises more, ten times as far. There is no room."""
+    a = math.sqrt(1.5 * 2.0**-53 / 2.0)
+    solver = Solver(np.zeros(2), method="L-BFGS-B", bounds=Bounds(-1.0, [a, INF]), c1=0.45, c2=0.5, gtol=0.0)
+    solver.tell(1.0, np.full(2, -a))
+    assert solver.ask().tolist() == [a, a]
+    solver.tell(1.0, np.full(2, -0.48 * a))
+    if solver.running:
+        x = solver.ask()
+        assert x[0] == x[1] <= a
+    else:
+        assert solver.result().status == Status.STALLED
+
+
 def test_pairs_that_rounding_spoils_are_dropped():
     """Along (1, 0) the curvature grows by 1e20, and a bound of x_2 calls for Algorithm CP: -g it is, within the box."""
     solver = Solver(np.zeros(2), method="L-BFGS-B", bounds=Bounds([-9.0, -1e-25], 9.0), maxls=1)

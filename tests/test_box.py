@@ -356,6 +356,18 @@ def test_promises_without_pairs(dtype):
 
 
 @DTYPES
+def test_a_coordinate_at_rest_does_not_end_the_ray(dtype):
+    """However small its g_i is, compared with x_i."""
+    x, g = np.array([1.0, 0.0], dtype), np.array([1e-20, -1.0], dtype)
+    box = np.array([[1.0, -9.0], [INF, 5.0]], dtype)
+    for k in (0, 2):
+        s = np.eye(2, dtype=dtype)[:k]
+        member = Learnt(x, g, s, s, box=box)
+        p, _ = member.direction()
+        assert p.tolist() == [0.0, 1.0] and member.longest_step == 5.0
+
+
+@DTYPES
 def test_only_the_last_pairs_count(dtype):
     """The tables stand by slot of the ring: what a slot held before has left nothing in them."""
     for seed in SEEDS:

@@ -78,8 +78,9 @@ cdef void advance(
         return
 
     dphi = dot(n, v + 2 * n, g)
-    if member.bounded and search.evals == 0 and dphi < rules.c2 * search.dphi0:
-        search.largest = longest_step(n, v, v + 2 * n, box)  # only now is a step longer than the first wanted
+    if member.bounded and search.evals == 0 and (
+            dphi < rules.c2 * search.dphi0 or (dphi < 0.0 and f > search.phi0 + rules.c1 * search.dphi0)):
+        search.largest = longest_step(n, v, v + 2 * n, box)  # only now may a step longer than the first be wanted
     verdict = search_step(rules, search, f, dphi)
     if verdict == ACCEPT:
         accept(rules, member, v, h0, box, work, alpha, f, g)
