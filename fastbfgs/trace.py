@@ -159,7 +159,8 @@ class LossNotDecreasing(ConvergenceCriterion):
         super().__init__(min_num_steps, name)
         if atol is None and rtol is None:
             raise ValueError("LossNotDecreasing needs atol or rtol, or both; got neither")
-        if not np.all(np.asarray(window_size) >= 1):
+        window = window_size if hasattr(window_size, "shape") else np.asarray(window_size)
+        if not bool((window >= 1).all()):
             raise ValueError(f"window_size must be at least 1; got {window_size!r}")
         self.atol = atol
         self.rtol = rtol
@@ -234,8 +235,7 @@ def trace_minimize(
         numbers and arrays in nested dicts, tuples and lists, of the same structure and shapes at every step; None
         traces nothing. The variables it is given are the live arrays. By default it returns the loss.
     return_full_length_trace : bool
-        Whether the trace of a run that ends early is filled up to `num_steps` by its last row (for which `trace_fn`
-        is not called again), or cut after it.
+        Whether the trace of a run that ends early is filled up to `num_steps` by its last row, or cut after it.
     progress : True, a tqdm class, or callable, optional
         True shows a bar of tqdm's choice; another callable gets ``(done, steps, loss)`` after every step.
     name : str, optional
@@ -254,6 +254,12 @@ def trace_minimize(
     BaseException
         Whatever the functions and the optimizer raise, Ctrl-C included. The variables are then as the last complete
         step left them, and the exception has an attribute ``partial_trace``, the trace so far (None without a step).
+
+    Notes
+    -----
+    Where it differs from TFP: `loss_fn` is called once a step, without a seed, and its TypeErrors are its own. Without
+    a criterion, `has_converged` is None, as documented there. The rows that fill up a trace are copies of the last one.
+    A negative `num_steps` is an error.
 
     See Also
     --------

@@ -381,7 +381,10 @@ def test_lbfgs_needs_one_loss():
 
 
 def test_lbfgs_refuses_complex_gradients():
-    x = ONE.copy()
+    x, optimizer = ONE.copy(), LBFGS()
     with pytest.raises(TypeError, match="complex128"):
-        LBFGS().apply_gradients([(x * 1j, x)], loss=1.0)
+        optimizer.apply_gradients([(x * 1j, x)], loss=1.0)
     assert (x == ONE).all()
+    optimizer.finish()  # of nothing: the next step is the first
+    optimizer.apply_gradients([(2 * x, x)], loss=1.0)
+    assert optimizer.state.nfev == 1

@@ -247,7 +247,12 @@ def test_loss_not_decreasing_of_a_batch_is_that_of_each():
 
 
 @pytest.mark.parametrize(
-    "rules", [{"atol": 0.1}, {"atol": np.float64(0.1)}, {"atol": [0.1, 0.2], "window_size": [3, 4]}]
+    "rules",
+    [
+        {"atol": 0.1},
+        {"rtol": np.float64(0.1), "window_size": np.float64(3)},
+        {"atol": [0.1, 0.2], "window_size": [3, 4]},
+    ],
 )
 def test_loss_not_decreasing_keeps_float32(rules):
     criterion = LossNotDecreasing(**rules)
