@@ -149,6 +149,64 @@ def test_steps(problem, dtype):
         assert (size <= 1e-7) == (result.status[b] == Status.CONVERGED_GRADIENT), (b, size)
 
 
+@each_bounded
+def test_a_known_minimum_is_found(problem):
+    result = solve(one(problem.fun), problem.x0, bounds_of(problem), gtol=1e-6, ftol=0.0, maxfun=2000)
+    if problem.name == "hs_25":  # its start passes for a minimiser
+        assert (result.status, result.nfev) == (Status.CONVERGED_GRADIENT, 1)
+        return
+    assert min(abs(result.f - minimum) for minimum in problem.minima) <= 1e-6 * (1.0 + abs(result.f))
+
+
+def wild(seed: int, n: int, size: float):
+    """Return a function of x (k, n) that need not be one: a quadratic, one with holes, or nothing but chance."""
+    rng = np.random.default_rng([seed, 41])
+    A, b = rng.standard_normal((n, n)), rng.standard_normal(n)
+    A, b = A @ A.T * 10.0 ** rng.uniform(-size, size), b * 10.0 ** rng.uniform(-size, size)
+
+    def fun(x):
+        dtype, x = x.dtype, x.astype(float)
+        with np.errstate(all="ignore"):
+            f, g = (x @ A * x).sum(axis=1) / 2.0 + x @ b, x @ A + b
+            if seed % 4 >= 2:
+                f *= 10.0 ** rng.uniform(-size, size, len(x))
+                g *= 10.0 ** rng.uniform(-size, size, x.shape) * rng.choice([-1.0, 0.0, 1.0, 1.0], x.shape)
+            if seed % 4 == 3:
+                f[rng.uniform(size=len(x)) < 0.1] = np.nan
+                g[rng.uniform(size=len(x)) < 0.1] = np.nan
+            return f, g.astype(dtype)
+
+    return fun
+
+
+@DTYPES
+def test_whatever_is_told_the_points_are_within_the_bounds(dtype):
+    """Any box, any scale, and gradients that belong to no function: every member ends, with a status."""
+    ended = set()
+    for seed in range(200):
+        rng = np.random.default_rng([seed, 42])
+        n, history, maxls = (int(rng.integers(1, most)) for most in (12, 6, 21))
+        size = rng.uniform(0.0, 12.0 if dtype is np.float32 else 90.0) if seed % 3 else 1.0
+        x0 = rng.standard_normal((3, n)) * 10.0 ** rng.uniform(-size, size)
+        lower, upper = (x0 + side * 10.0 ** rng.uniform(-size, size, (3, n)) for side in (-1.0, 1.0))
+        kind = rng.integers(0, 8, (3, n))
+        lower[kind == 0], upper[kind <= 1] = -INF, INF
+        lower[kind == 2], upper[kind == 3] = x0[kind == 2], x0[kind == 3]
+        lower[kind == 4] = upper[kind == 4] = x0[kind == 4]
+        fun, keywords = wild(seed, n, size), {"history": history, "maxls": maxls, "gtol": 0.0, "ftol": 0.0}
+        solver = Solver(x0.astype(dtype), method="L-BFGS-B", bounds=Bounds(lower, upper), maxfun=60, **keywords)
+        lower, upper = box_of(solver)
+        while solver.running:
+            x = solver.ask()
+            if np.ndim(lower) == 2:
+                assert inside(x, (lower[solver.rows], upper[solver.rows])), seed
+            solver.tell(*fun(x))
+        result = solver.result()
+        assert set(result.status) <= FINAL and (result.nfev <= 60).all()
+        ended |= {Status(status).name for status in result.status}
+    assert ended >= {"CONVERGED_GRADIENT", "MAXFUN", "STALLED", "ABNORMAL", "NONFINITE_START"}
+
+
 # ----------------------------------------------------------------------------------------------
 # Bounds that never bind
 
