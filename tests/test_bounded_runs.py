@@ -468,6 +468,21 @@ def test_boxes_a_few_numbers_wide(width, dtype):
 
 
 @DTYPES
+def test_no_step_leads_back_to_the_bound_it_leaves(dtype):
+    """x_1 leaves a bound by less than rounding could explain, x_2 stays as near to one; x_3 is cut, so all are checked."""
+    eps = np.finfo(dtype).eps
+    for side in (1.0, -1.0):
+        x0 = np.array([1.0, 1.0 + eps, 0.0], dtype)
+        lower, upper = np.array([1.0, 1.0, -9.0], dtype), np.array([9.0, 9.0, 0.5], dtype)
+        g = np.array([-2.0 * eps, 0.0, -100.0], dtype)
+        if side < 0.0:
+            x0, lower, upper, g = -x0, -upper, -lower, -g
+        solver = Solver(x0, method="L-BFGS-B", bounds=Bounds(lower, upper), gtol=0.0)
+        solver.tell(1.0, g)
+        assert (side * solver.ask()).tolist() == [1.0 + 2.0 * eps, 1.0 + eps, 0.5]
+
+
+@DTYPES
 def test_one_coordinate(dtype):
     """(x - c)**2 and (x - c)**4 in every place of c: left of the box, at its ends, inside, right of it."""
     for c in (-3.0, -1.0, -0.9999, 0.0, 0.3, 1.99, 2.0, 7.0):
