@@ -449,6 +449,17 @@ def test_xrtol(name, xrtol, dtype):
 
 
 @DTYPES
+@pytest.mark.parametrize("length, status", [(0.009, Status.CONVERGED_STEP), (0.011, Status.RUNNING)])
+def test_xrtol_where_x_is_zero(length, status, dtype):
+    """There a step of xrtol**2 is small."""
+    solver = Solver(np.array([length, 0.0], dtype), method="BFGS", xrtol=0.1, ftol=0.0)
+    solver.tell(1.0, np.array([length, 0.0], dtype))
+    assert solver.ask().tolist() == [0.0, 0.0]
+    solver.tell(0.5, np.array([0.0, 1e-3], dtype))
+    assert solver.result().nit == 1 and solver.result().status == status
+
+
+@DTYPES
 def test_gradient_comes_before_step(dtype):
     solver = Solver(np.zeros(2, dtype), method="BFGS", xrtol=1e3, ftol=0.0)
     solver.tell(1.0, np.array([1.0, 0.0], dtype))

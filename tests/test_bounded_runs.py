@@ -469,7 +469,7 @@ def test_boxes_a_few_numbers_wide(width, dtype):
 
 @DTYPES
 def test_no_step_leads_back_to_the_bound_it_leaves(dtype):
-    """x_1 leaves a bound by less than rounding could explain, x_2 stays as near to one; x_3 is cut, so all are checked."""
+    """x_1 leaves a bound by less than rounding could explain, x_2 stays as near to one. (x_3 is cut.)"""
     eps = np.finfo(dtype).eps
     for side in (1.0, -1.0):
         x0 = np.array([1.0, 1.0 + eps, 0.0], dtype)
