@@ -500,6 +500,23 @@ def test_a_coordinate_without_slope_is_no_reason_for_algorithm_cp(zero, dtype):
 
 
 @DTYPES
+def test_all_end_at_bounds_but_those_without_slope(dtype):
+    """Nothing moves any more then, and the path must not go on by what rounding has left of its slope."""
+    for seed in range(150):
+        at = setting(seed, dtype)
+        still = np.arange(len(at.x)) % 3 == 1
+        at.g[still] = 0.0
+        near = np.abs(at.g) * dtype(1e-4) / np.abs(at.y / at.s).max(initial=1.0).astype(dtype)
+        at = at._replace(lower=np.where(still, -INF, at.x - near), upper=np.where(still, INF, at.x + near))
+        at = at._replace(lower=at.lower.astype(dtype), upper=at.upper.astype(dtype))
+        true = truth(at)
+        assert (true.cauchy.fixed == ~still).all()
+        for way in ("", "subspace"):
+            p, _ = learnt(at).direction(way)
+            assert_near(p, true.step.x_bar - at.x, step_error(at, true), (seed, way))
+
+
+@DTYPES
 def test_fewer_pairs_than_coordinates_or_more_agree_on_a_line(dtype):
     """In one dimension B is y / s of the last pair, and p the Newton step, as far as the box allows."""
     for seed in range(200):
