@@ -506,7 +506,8 @@ def test_all_end_at_bounds_but_those_without_slope(dtype):
         at = setting(seed, dtype)
         still = np.arange(len(at.x)) % 3 == 1
         at.g[still] = 0.0
-        near = np.abs(at.g) * dtype(1e-4) / np.abs(at.y / at.s).max(initial=1.0).astype(dtype)
+        steep = np.abs(at.y[at.s != 0.0] / at.s[at.s != 0.0]).max(initial=1.0)
+        near = np.abs(at.g) * dtype(1e-4) / steep.astype(dtype)
         at = at._replace(lower=np.where(still, -INF, at.x - near), upper=np.where(still, INF, at.x + near))
         at = at._replace(lower=at.lower.astype(dtype), upper=at.upper.astype(dtype))
         true = truth(at)
