@@ -25,6 +25,8 @@ class Options:
         Stop at max ``|g_i| <= gtol``, of the projected gradient if there are bounds; at least 0.
     ftol : float
         Stop at ``f_k - f_(k+1) <= ftol * max(|f_k|, |f_(k+1)|, 1)``; at least 0, where 0 means never.
+    frtol, fatol : float
+        Stop at ``f_k - f_(k+1) <= frtol * |f_k|``, and at ``f_k - f_(k+1) <= fatol``; at least 0, where 0 means never.
     xtol : float
         Stop at max ``|x_(k+1) - x_k| <= xtol``; at least 0, where 0 means never.
     xrtol : float
@@ -37,6 +39,9 @@ class Options:
         Iterations and evaluations of a member at most; at least 0. The start is always evaluated.
     maxls : int
         Evaluations of one line search at most; at least 1.
+    scale_h0 : bool or None
+        For BFGS: whether the first update is of H0 times s.y / y.y, Nocedal & Wright (6.20). None means only if H0 is
+        not given.
     c1, c2 : float
         Sufficient decrease and curvature of the strong Wolfe conditions; ``0 < c1 < 0.5``, ``c1 < c2 < 1``.
     words : mapping, optional
@@ -62,6 +67,8 @@ class Options:
     history: int = 10
     gtol: float = 1e-5
     ftol: float = 2.2204460492503131e-09
+    frtol: float = 0.0
+    fatol: float = 0.0
     xtol: float = 0.0
     xrtol: float = 0.0
     norm: float = math.inf
@@ -70,6 +77,7 @@ class Options:
     maxls: int = 20
     c1: float = 1e-3
     c2: float = 0.97
+    scale_h0: bool | None = None
 
     words: InitVar[Mapping[str, str] | None] = None
 
@@ -89,6 +97,10 @@ class Options:
                 raise ValueError(f"{word} must be {rule}; got {given!r}")
             if type(given) is not kind:
                 object.__setattr__(self, name, kind(given))
+        if not (self.scale_h0 is None or (isinstance(self.scale_h0, bool) and self.method == "BFGS")):
+            rule = "True or False, for method BFGS, or None"
+            word = (words or {}).get("scale_h0", "scale_h0")
+            raise ValueError(f"{word} must be {rule}; got {self.scale_h0!r} for method {self.method}")
         if self.norm == 0.0:
             raise ValueError("norm must be a number, not 0; got 0")
         if not self.c1 < self.c2:
@@ -104,6 +116,8 @@ _RULES: dict[str, tuple[type, float, float, str]] = {
     "history": (int, 1, _MOST, "a positive integer"),
     "gtol": (float, 0.0, math.inf, "a number that is not negative"),
     "ftol": (float, 0.0, math.inf, "a number that is not negative (0 switches the test off)"),
+    "frtol": (float, 0.0, math.inf, "a number that is not negative (0 switches the test off)"),
+    "fatol": (float, 0.0, math.inf, "a number that is not negative (0 switches the test off)"),
     "xtol": (float, 0.0, math.inf, "a number that is not negative (0 switches the test off)"),
     "xrtol": (float, 0.0, math.inf, "a number that is not negative (0 switches the test off)"),
     "norm": (float, -math.inf, math.inf, "a number, not 0"),

@@ -156,6 +156,7 @@ class Found(NamedTuple):
 
     verdict: str
     alpha: float
+    flat: bool = False  # given up where no point is left between the start and one where f rises, as its slope says
 
 
 @dataclass(frozen=True)
@@ -183,9 +184,13 @@ def line_search(
     maxls: int,
     eps: float,
     largest: float = math.inf,
+    nowhere: Callable[[float], bool] = lambda alpha: False,
     choices: Choices = OURS,
 ) -> Generator[float, tuple[float, float], Found]:
-    """Yield step lengths, `alpha` first and none above `largest`, and be sent phi and dphi; return what was found."""
+    """Yield step lengths, `alpha` first and none above `largest`, and be sent phi and dphi; return what was found.
+
+    A search that comes back so far that the next trial would lead `nowhere` ends.
+    """
     lo = hi = At(0.0, phi0, dphi0)
     bracketed = False
     ceiling = width = width_before = math.inf
@@ -261,6 +266,8 @@ def line_search(
             following = lo.alpha + 0.5 * (alpha - lo.alpha)
         if evals >= maxls or following == lo.alpha:
             return best()
+        if following < alpha and nowhere(following):
+            return best()._replace(flat=bracketed and hi.dphi >= 0.0)
         alpha = following
     raise AssertionError("unreachable")
 
@@ -455,11 +462,23 @@ def lbfgs(
             return stop(Status.STALLED if flat or dphi0 == 0.0 else Status.ABNORMAL)
 
         # How far.
-        search = line_search(f, dphi0, 1.0, c1=o.c1, c2=o.c2, maxls=min(o.maxls, o.maxfun - nfev), eps=eps)
+        def point(alpha: float) -> Vector:
+            return [store(z + alpha * d) for z, d in zip(x, p, strict=True)]  # noqa: B023
+
+        search = line_search(
+            f,
+            dphi0,
+            1.0,
+            c1=o.c1,
+            c2=o.c2,
+            maxls=min(o.maxls, o.maxfun - nfev),
+            eps=eps,
+            nowhere=lambda alpha: point(alpha) == x,  # noqa: B023
+        )
         told: dict[float, tuple[float, Vector]] = {}
         alpha = next(search)
         while True:
-            f_trial, g_trial = yield [store(z + alpha * d) for z, d in zip(x, p, strict=True)]
+            f_trial, g_trial = yield point(alpha)
             nfev += 1
             told[alpha] = float(f_trial), [float(z) for z in g_trial]
             if f_trial == -math.inf:
@@ -474,7 +493,7 @@ def lbfgs(
 
         if found.verdict == "GIVE_UP":
             # Could f have shown what the model promised?
-            flat = flat or -dphi0 <= 10.0 * eps * abs(f)
+            flat = flat or found.flat or -dphi0 <= 10.0 * eps * abs(f)
             if nfev >= o.maxfun:
                 return stop(Status.MAXFUN)
             if not memory.pairs:
@@ -484,7 +503,7 @@ def lbfgs(
 
         # Take the step.
         x_old, f_old, g_old = x, f, g
-        x = [store(z + found.alpha * d) for z, d in zip(x, p, strict=True)]
+        x = point(found.alpha)
         f, g = told[found.alpha]
         nit += 1
         if f == -math.inf:
@@ -502,6 +521,10 @@ def lbfgs(
         if o.xtol > 0.0 and max_abs(s) <= o.xtol:
             return stop(Status.CONVERGED_STEP)
         if o.ftol > 0.0 and f_old - f <= o.ftol * max(abs(f_old), abs(f), 1.0):
+            return stop(Status.CONVERGED_DECREASE)
+        if o.frtol > 0.0 and f_old - f <= o.frtol * abs(f_old):
+            return stop(Status.CONVERGED_DECREASE)
+        if o.fatol > 0.0 and f_old - f <= o.fatol:
             return stop(Status.CONVERGED_DECREASE)
         if f >= f_old and max_abs(g) >= max_abs(g_old):
             return stop(Status.STALLED)

@@ -266,7 +266,13 @@ def lbfgsb(
         room = [((upper[i] if p[i] > 0 else lower[i]) - x[i]) / p[i] for i in range(x.size) if p[i] != 0]
         largest = max(1.0, float(min(room)))
         maxls = min(o.maxls, o.maxfun - nfev)
-        search = line_search(float(f), dphi0, 1.0, c1=o.c1, c2=o.c2, maxls=maxls, eps=eps, largest=largest)
+
+        def nowhere(alpha: float) -> bool:
+            return bool((at(alpha) == x).all())  # noqa: B023
+
+        search = line_search(
+            float(f), dphi0, 1.0, c1=o.c1, c2=o.c2, maxls=maxls, eps=eps, largest=largest, nowhere=nowhere
+        )
         alpha, told, found = next(search), {}, Found("", 0.0)
         while not found.verdict:
             told[alpha] = yield at(alpha)
@@ -280,7 +286,7 @@ def lbfgsb(
             if nfev >= o.maxfun:
                 return Outcome(x, f, nit, nfev, Status.MAXFUN)
             if not pairs:
-                return Outcome(x, f, nit, nfev, Status.ABNORMAL)
+                return Outcome(x, f, nit, nfev, Status.STALLED if found.flat else Status.ABNORMAL)
             pairs = []
             continue
 
@@ -295,6 +301,10 @@ def lbfgsb(
         if size() <= o.gtol:
             return Outcome(x, f, nit, nfev, Status.CONVERGED_GRADIENT)
         if o.ftol > 0.0 and f_old - f <= o.ftol * max(abs(f_old), abs(f), 1.0):
+            return Outcome(x, f, nit, nfev, Status.CONVERGED_DECREASE)
+        if o.frtol > 0.0 and f_old - f <= o.frtol * abs(f_old):
+            return Outcome(x, f, nit, nfev, Status.CONVERGED_DECREASE)
+        if o.fatol > 0.0 and f_old - f <= o.fatol:
             return Outcome(x, f, nit, nfev, Status.CONVERGED_DECREASE)
         if nit >= o.maxiter:
             return Outcome(x, f, nit, nfev, Status.MAXITER)

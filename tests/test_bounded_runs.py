@@ -116,6 +116,8 @@ OPTIONS = {
     "armijo": {"c1": 0.3, "c2": 0.5},
     "two evaluations a search": {"maxls": 2},
     "decrease": {"ftol": 1e-6},
+    "relative decrease": {"frtol": 1e-2},
+    "absolute decrease": {"fatol": 1e-2},
     "few iterations": {"maxiter": 5},
     "few evaluations": {"maxfun": 7},
 }

@@ -54,7 +54,7 @@ def slow(ray: Ray, alpha: float, setting: dict, choices: oracle.Choices = oracle
         try:
             alpha = search.send(trials[-1][1:])
         except StopIteration as end:
-            return Search(trials, *end.value)
+            return Search(trials, end.value.verdict, end.value.alpha)
 
 
 def same(a: Search, b: Search) -> bool:

@@ -22,6 +22,11 @@ cdef void advance(
     double f, const floating *g
 ) noexcept nogil
 
+cdef void reopen(
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
+    bint anew
+) noexcept nogil
+
 cdef void point(
     const Rules *rules, const Member *member, const floating *v, const floating *box, floating *x
 ) noexcept nogil

@@ -1,11 +1,12 @@
 """One member's machine: it asks for f and g at a point, is told them, and asks for the next.
 
 The order of things at an accepted step follows J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed. (2006),
-Algorithm 7.5. We deviate in five places:
+Algorithm 7.5. We deviate in six places:
 - the first step, and the first one after the memory was dropped, is along -g / max(1, ||g||_2), with alpha = 1;
 - a direction that does not descend, or a line search that finds no step, drops the memory and tries -g, once;
 - f = -inf ends the run at that point: there is nothing lower;
 - convergence is looked at before the limits, so a member that converges with its last iteration has converged;
+- a line search that has come back so far that its next trial, rounded, would be x itself, ends;
 - a step that lowers neither f nor max |g_i| ends the run as stalled, where f can no longer tell its points apart;
   within bounds only if it was along -g.
 """
@@ -90,6 +91,11 @@ cdef void advance(
             g_lo[i] = g[i]
     if verdict == TRIAL and member.nfev >= rules.maxfun:
         verdict = best_so_far(search)
+    elif verdict == TRIAL and search.alpha < alpha and leads_nowhere(rules, member, v, box, search.alpha):
+        verdict = best_so_far(search)
+        # No point is left between x and one where f rises, as its slope there says, too?
+        if search.bracketed and search.dphi_hi >= 0.0:
+            member.flat = True
     if verdict == TAKE_LO:
         accept(rules, member, v, h0, box, work, search.lo, search.phi_lo, g_lo)
         if member.nfev >= rules.maxfun and member.status != CONVERGED_GRADIENT:
@@ -106,31 +112,69 @@ cdef void advance(
             member.status = STALLED if member.flat else ABNORMAL
 
 
+cdef bint leads_nowhere(
+    const Rules *rules, const Member *member, const floating *v, const floating *box, double alpha
+) noexcept nogil:
+    """Is x + alpha p the same as x, rounded?"""
+    cdef:
+        Py_ssize_t n = rules.n, i
+        const floating *p = v + 2 * n
+    for i in range(n):
+        if member.bounded and step_to(v[i], alpha, p[i], box[i], box[n + i], rules.eps) != v[i]:
+            return False
+        if not member.bounded and <floating>(<double>v[i] + alpha * <double>p[i]) != v[i]:
+            return False
+    return True
+
+
 cdef void begin(
     const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
     double f, const floating *g
 ) noexcept nogil:
     """Take f and g at the start."""
+    cdef Py_ssize_t n = rules.n, i
+    for i in range(n):
+        v[n + i] = g[i]
+    member.f = f
+    member.g_size = gradient_size(rules, member, v, box)
+    member.started = True
+    if may_run(rules, member, v):
+        set_off(rules, member, v, h0, box, work)
+
+
+cdef bint may_run(const Rules *rules, Member *member, const floating *v) noexcept nogil:
+    """Is there anything to do from x, where f and g are as they stand? The status says so, or how it has ended."""
     cdef:
         Py_ssize_t n = rules.n, i
         double check = 0.0                                  # stays 0 as long as all is finite
     for i in range(n):
-        v[n + i] = g[i]
-        check += 0.0 * <double>g[i]
-    member.f = f
-    member.g_size = gradient_size(rules, member, v, box)
-    member.started = True
-    if f == -INFINITY:
+        check += 0.0 * <double>v[n + i]
+    if member.f == -INFINITY:
         member.status = UNBOUNDED
-    elif not (isfinite(f) and check == 0.0):
+    elif not (isfinite(member.f) and check == 0.0):
         member.status = NONFINITE_START
     elif member.g_size <= rules.gtol:
         member.status = CONVERGED_GRADIENT
-    elif rules.maxiter <= 0:
+    elif member.nit >= rules.maxiter:
         member.status = MAXITER
-    elif rules.maxfun <= 1:
+    elif member.nfev >= rules.maxfun:
         member.status = MAXFUN
     else:
+        member.status = RUNNING
+    return member.status == RUNNING
+
+
+cdef void reopen(
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
+    bint anew
+) noexcept nogil:
+    """Run on, under these rules, from where the member stands; `anew`: with a new search, from x, f and g."""
+    if not member.started:
+        member.status = RUNNING
+        return
+    anew |= member.status != RUNNING and member.status != STOPPED   # every other status is given between two searches
+    member.g_size = gradient_size(rules, member, v, box)
+    if may_run(rules, member, v) and anew:
         set_off(rules, member, v, h0, box, work)
 
 
@@ -218,6 +262,10 @@ cdef void accept(
             norm(n, s, max_abs(n, s)) <= rules.xrtol * (rules.xrtol + norm(n, v, max_abs(n, v)))):
         member.status = CONVERGED_STEP
     elif rules.ftol > 0.0 and f_old - f <= rules.ftol * fmax(fmax(fabs(f_old), fabs(f)), 1.0):
+        member.status = CONVERGED_DECREASE
+    elif rules.frtol > 0.0 and f_old - f <= rules.frtol * fabs(f_old):
+        member.status = CONVERGED_DECREASE
+    elif rules.fatol > 0.0 and f_old - f <= rules.fatol:
         member.status = CONVERGED_DECREASE
     elif stuck and (along_g or not member.bounded):
         member.status = STALLED

@@ -3,7 +3,7 @@
 # Follows J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed. (2006): the update (6.17), and before the first
 # one the scaling (6.20) of H0 = I. We deviate in three places:
 # - a pair enters only if its cosine is above the rounding unit, as in lbfgs.pxd: there `curvature`;
-# - H0 may be a given matrix, which is then not scaled;
+# - H0 may be a given matrix, and whether it is scaled is an option: by default I is, and a given one is not;
 # - (6.17) is multiplied out, which takes O(n^2): with u = H y and rho = 1 / s.y,
 #
 #       H + w s' + s w',    w = rho (1 + rho y.u) / 2 s - rho u,
@@ -34,17 +34,16 @@ cdef inline void bfgs_push(
         floating *w = v + 4 * n                             # u, then w
         floating *H = v + 5 * n
         floating *row
-        double sy, yy, half, w_i, s_i
+        double sy, yy, scale, half, w_i, s_i
     if curvature(rules, s, y, &sy, &yy):
         if member.count == 0:
-            if h0 != NULL:
-                memcpy(H, h0, n * n * sizeof(H[0]))
-            else:
-                for i in range(n):
-                    row = H + i * n
-                    for j in range(n):
-                        row[j] = 0
-                    row[i] = <floating>(sy / yy)
+            scale = sy / yy if rules.scale_h0 else 1.0
+            for i in range(n):
+                row = H + i * n
+                for j in range(n):
+                    row[j] = 0 if h0 == NULL else <floating>(scale * <double>h0[i * n + j])
+                if h0 == NULL:
+                    row[i] = <floating>scale
         member.count = 1
         for i in range(n):
             w[i] = <floating>dot(n, H + i * n, y)

@@ -70,6 +70,7 @@ cdef class Learnt:
         rules.n = n
         rules.m = m
         rules.method = BFGS if method == "BFGS" else LBFGS
+        rules.scale_h0 = h0 is None
         rules.tables = box is not None
         rules.eps = np.finfo(dtype).eps
         self.h0, self.box = h0, box

@@ -29,11 +29,14 @@ cdef struct Rules:          # the same for all members, for the whole run
     Py_ssize_t n            # coordinates
     Py_ssize_t m            # pairs remembered at most
     Method method
+    bint scale_h0           # BFGS: the first update is of H0 times s.y / y.y
     bint tables             # room for those of compact.pxd stands behind every record
     double c1               # sufficient decrease, N&W (3.6a)
     double c2               # curvature, N&W (3.7b)
     double gtol             # stop at max |g_i| <= gtol
     double ftol             # stop at f_k - f_(k+1) <= ftol max(|f_k|, |f_(k+1)|, 1); 0: never
+    double frtol            # stop at f_k - f_(k+1) <= frtol |f_k|; 0: never
+    double fatol            # stop at f_k - f_(k+1) <= fatol; 0: never
     double xtol             # stop at max |s_i| <= xtol; 0: never
     double xrtol            # stop at ||s||_2 <= xrtol (xrtol + ||x||_2); 0: never
     double norm             # order of the norm that gtol limits: infinity for max |g_i|
