@@ -16,6 +16,7 @@ from fastbfgs.optimizers import LBFGS, Adam, GradientDescent
 from fastbfgs.options import Options
 from fastbfgs.result import Result, Status, cure, sentence
 from fastbfgs.solver import Solver
+from fastbfgs.tfp import bfgs_minimize, converged_all, converged_any, lbfgs_minimize
 from fastbfgs.trace import ConvergenceCriterion, LossNotDecreasing, trace_minimize
 
 __all__ = [
@@ -31,8 +32,12 @@ __all__ = [
     "Status",
     "__version__",
     "bfgs",
+    "bfgs_minimize",
+    "converged_all",
+    "converged_any",
     "cure",
     "lbfgs",
+    "lbfgs_minimize",
     "lbfgsb",
     "minimize",
     "sentence",

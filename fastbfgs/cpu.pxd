@@ -1,6 +1,7 @@
 # The backend's C face, for solver.pxd.
 
 cimport numpy as cnp
+from cython cimport floating
 
 from fastbfgs.kernels.state cimport Member, Rules, Work
 
@@ -32,6 +33,9 @@ cdef class CPU:
         void _advance(
             self, Py_ssize_t b, const Work *work, double f, const char *g, Py_ssize_t k,
             Py_ssize_t *accepted, Py_ssize_t *finished
+        ) noexcept nogil
+        void _take_up(
+            self, Py_ssize_t b, const floating *s, const floating *y, bint run, bint anew
         ) noexcept nogil
         bint _native(self, array, int typenum, int ndim, Py_ssize_t length) noexcept
         _split(self, task, arrays, Py_ssize_t count, double ns)

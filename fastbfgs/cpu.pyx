@@ -3,12 +3,14 @@ import numpy as np
 
 cimport numpy as cnp
 from cpython.object cimport PyObject
+from cython cimport floating
 from libc.math cimport isfinite, NAN
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from fastbfgs.kernels.advance cimport RUNNING, advance, point
+from fastbfgs.kernels.advance cimport RUNNING, advance, point, reopen
 from fastbfgs.kernels.box cimport work_in, work_size
+from fastbfgs.kernels.lbfgs cimport forget, push
 from fastbfgs.kernels.state cimport BFGS, BOXED, LBFGS, Member, Work
 
 from fastbfgs import threads
@@ -63,11 +65,14 @@ cdef class CPU:
         self.B, rules.n = x0.shape
         rules.method = BFGS if options.method == "BFGS" else LBFGS
         rules.m = options.history if rules.method == LBFGS else 0
+        rules.scale_h0 = h0 is None if options.scale_h0 is None else options.scale_h0
         rules.tables = box is not None
         rules.c1 = options.c1
         rules.c2 = options.c2
         rules.gtol = options.gtol
         rules.ftol = options.ftol
+        rules.frtol = options.frtol
+        rules.fatol = options.fatol
         rules.xtol = options.xtol
         rules.xrtol = options.xrtol
         rules.norm = options.norm
@@ -265,6 +270,10 @@ cdef class CPU:
         """Return those of `rows` that have not finished."""
         return rows[self._members()["status"][rows] < 0]
 
+    def statuses(self):
+        """Return a copy of the status of every member (B,)."""
+        return self._members()["status"].copy()
+
     def stop(self, status):
         """End every running member with `status`."""
         running = self._members()["status"]
@@ -317,6 +326,72 @@ cdef class CPU:
             memcpy(cnp.PyArray_BYTES(s) + k * size, slot, size)
             memcpy(cnp.PyArray_BYTES(y) + k * size, slot + size, size)
         return s, y
+
+    def memories(self):
+        """Return copies of the s and y of all members, (m, B, n) each: the newest last, zeros where there is none."""
+        cdef cnp.npy_intp[3] shape = [self.rules.m, self.B, self.rules.n]
+        s = cnp.PyArray_ZEROS(3, shape, self.typenum, 0)
+        y = cnp.PyArray_ZEROS(3, shape, self.typenum, 0)
+        for b in range(self.B):
+            count = self._member(b).count
+            if count > 0:
+                s[shape[0] - count:, b], y[shape[0] - count:, b] = self.pairs(b)
+        return s, y
+
+    def searches(self):
+        """Return copies of the records' fixed part (B, bytes), and of x | g | p | g_lo (B, 4 n)."""
+        return self.records[:, :sizeof(Member)].copy(), self.vectors[:, :4 * self.rules.n].copy()
+
+    def take_up(self, g, f, nit, nfev, status, s, y, searches):
+        """Put the members where others stood: at x0 with f (B,), g (B, n) and the pairs s, y (m, B, n) of L-BFGS,
+        all of x0's dtype.
+
+        Those whose `status` (B,) is negative run on: with the search that was under way, if `searches` is of this x, f
+        and g, bit for bit; else with a new one.
+        """
+        cdef Py_ssize_t b, n = self.rules.n
+        members = self._members()
+        ours = np.zeros(self.B, bool)
+        self.vectors[:, n:2 * n] = g
+        if searches is not None:
+            records, vectors = searches
+            bits = f"u{self.vectors.itemsize}"
+            ours = (self.vectors.view(bits)[:, :2 * n] == vectors.view(bits)[:, :2 * n]).all(axis=1)
+            ours &= records.view(RECORD)["f"][:, 0].astype(f.dtype).view(bits) == f.view(bits)
+            self.records[ours, :sizeof(Member)] = records[ours]
+            self.vectors[ours, 2 * n:4 * n] = vectors[ours, 2 * n:]
+        members["started"][~ours] = True
+        members["f"][~ours], members["nit"], members["nfev"] = f[~ours], nit, nfev
+        members["status"][status >= 0] = status[status >= 0]
+        running, mine = np.ascontiguousarray(status < 0, np.uint8), ours.view(np.uint8)
+        s, y = (np.ascontiguousarray(memory.swapaxes(0, 1)) for memory in (s, y))
+        cdef:
+            const char *s_b = cnp.PyArray_BYTES(s)
+            const char *y_b = cnp.PyArray_BYTES(y)
+            const cnp.uint8_t *run = <const cnp.uint8_t *>cnp.PyArray_DATA(running)
+            const cnp.uint8_t *old = <const cnp.uint8_t *>cnp.PyArray_DATA(mine)
+            Py_ssize_t size = self.rules.m * n * s.itemsize
+        for b in range(self.B):
+            if self.typenum == cnp.NPY_DOUBLE:
+                self._take_up(b, <double *>(s_b + b * size), <double *>(y_b + b * size), run[b], not old[b])
+            else:
+                self._take_up(b, <float *>(s_b + b * size), <float *>(y_b + b * size), run[b], not old[b])
+
+    cdef void _take_up(self, Py_ssize_t b, const floating *s, const floating *y, bint run, bint anew) noexcept nogil:
+        """Give member b the pairs (m, n), oldest first; let it run."""
+        cdef:
+            Member *member = self._member(b)
+            floating *v = <floating *>(self.vector + b * self.vector_size)
+            char *h0 = self.h0_data
+            char *box = self.box_data + b * self.box_size
+            Py_ssize_t n = self.rules.n, j
+        if h0 != NULL:
+            h0 += b * self.h0_size
+        forget(member)
+        for j in range(self.rules.m):
+            push(&self.rules, member, v, s + j * n, y + j * n)
+        if run:
+            reopen(&self.rules, member, v, <floating *>h0, <floating *>box, &self.work, anew)
 
     def inverse_hessians(self):
         """Return copies of BFGS's H, (B, n, n): H0 where no pair has been learnt."""

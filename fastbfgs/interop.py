@@ -14,6 +14,13 @@ _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
 _FOREIGN = {"cupy": "CuPy", "torch": "PyTorch", "jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow"}
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `diagonal`, `matrix` or `box` has returned, handed on in place of what that was made of."""
+
+    array: np.ndarray
+
+
 def start(x0: Any, name: str = "x0") -> np.ndarray:
     """Return `x0`, called `name`, as a C-contiguous float32 or float64 array (..., n); itself, if it is one.
 
@@ -56,6 +63,8 @@ def diagonal(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str
     TypeError, ValueError
         If it is not real and positive, or neither one diagonal nor one for each member of a batch of `shape`.
     """
+    if type(h0) is Checked:
+        return h0.array
     given = start(h0, name)
     if given.shape not in {(n,), (*shape, n)}:
         raise ValueError(
@@ -70,10 +79,13 @@ def diagonal(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str
     return np.array(given if given.ndim == 1 else given.reshape(-1, n), dtype=dtype, order="C")
 
 
-def matrix(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str = "h0") -> np.ndarray:
+def matrix(
+    h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str = "h0", check: bool = True
+) -> np.ndarray:
     """Return `h0`, called `name`, a symmetric positive definite matrix: a new array (n, n) or (B, n, n) of `dtype`.
 
-    What rounding has left unsymmetric, as in the hess_inv of SciPy's BFGS, is made symmetric.
+    What rounding has left unsymmetric, as in the hess_inv of SciPy's BFGS, is made symmetric; without `check`,
+    whatever is unsymmetric, and it need not be positive definite.
 
     Raises
     ------
@@ -81,6 +93,8 @@ def matrix(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str =
         If it is not real, symmetric and positive definite, or neither one matrix nor one for each member of a batch of
         `shape`.
     """
+    if type(h0) is Checked:
+        return h0.array
     given = start(h0, name)
     if given.shape not in {(n, n), (*shape, n, n)}:
         raise ValueError(
@@ -94,26 +108,19 @@ def matrix(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str =
     with np.errstate(all="ignore"):  # not finite, in `dtype` at least: told below
         symmetric = np.ascontiguousarray((given + transposed) / 2, dtype=dtype)
         noise = math.sqrt(np.finfo(given.dtype).eps) * np.abs(given).max(axis=(1, 2), keepdims=True)
-        skew = np.abs(given - transposed) > noise
+        skew = (np.abs(given - transposed) > noise) & check
     rule = f"{name} must be a symmetric positive definite matrix"
     for wrong, what in ((~np.isfinite(symmetric), "a number that is not finite"), (skew, "one that is not symmetric")):
         if wrong.any():
             b, i, j = np.argwhere(wrong)[0]
             raise ValueError(f"{rule}; got {what}, in row {i}, column {j}{_of_member(b, shape)}")
-    for b, each in enumerate(symmetric):
+    for b, each in enumerate(symmetric if check else ()):
         try:
             np.linalg.cholesky(each)
         except np.linalg.LinAlgError:
             which = f"that{_of_member(b, shape)}" if shape else "it"
             raise ValueError(f"{rule}; {which} is not positive definite") from None
     return symmetric if shape else symmetric[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """What `box` has returned, handed on in place of the bounds it was made of."""
-
-    array: np.ndarray | None
 
 
 def box(bounds: Any, shape: tuple[int, ...], n: int, dtype: np.dtype) -> np.ndarray | None:
@@ -124,7 +131,7 @@ def box(bounds: Any, shape: tuple[int, ...], n: int, dtype: np.dtype) -> np.ndar
 
     Parameters
     ----------
-    bounds : object with lb and ub, sequence of n pairs (min, max), Box, or None
+    bounds : object with lb and ub, sequence of n pairs (min, max), Checked, or None
         As in SciPy; `lb` and `ub` may also have a row for each member of the batch, ``(..., n)``.
     shape : tuple
         Axes of the batch.
@@ -143,7 +150,7 @@ def box(bounds: Any, shape: tuple[int, ...], n: int, dtype: np.dtype) -> np.ndar
     """
     if bounds is None:
         return None
-    if type(bounds) is Box:
+    if type(bounds) is Checked:
         return bounds.array
     if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
         lb, ub = _side(bounds.lb, "lb", shape, n), _side(bounds.ub, "ub", shape, n)

@@ -281,7 +281,6 @@ def minimize(
             raise ValueError("hess_inv0 does not go with bounds; leave one of them out")
         read = interop.matrix if name == "BFGS" else interop.diagonal
         h0 = read(h0, shape, n, start.dtype, "hess_inv0")
-        h0 = h0 if h0.ndim == (2 if name == "BFGS" else 1) else h0.reshape(*shape, *h0.shape[1:])
     with _mapping(face.get("workers"), single, jac) if "workers" in face else nullcontext() as mapping:
         objective: Objective
         if jac is True or callable(jac):
@@ -295,8 +294,14 @@ def minimize(
             kernel = replace(kernel, maxfun=max(1, kernel.maxfun // objective.evaluations))
         if compact is None:
             compact = bool(batch_args) or objective.fun_takes_rows or objective.jac_takes_rows
-        given = None if box is None else interop.Box(box)
-        solver = Solver(start, kernel, h0=h0, bounds=given, compact=compact, workers=workers)
+        solver = Solver(
+            start,
+            kernel,
+            h0=None if h0 is None else interop.Checked(h0),
+            bounds=None if box is None else interop.Checked(box),
+            compact=compact,
+            workers=workers,
+        )
         iterates = Iterates(solver) if face.get("return_all") else None
 
         def report() -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,12 @@ class Solver:
         """How many members took a step in the last `tell`."""
         return int(self._backend.accepted)
 
+    @property
+    def status(self) -> Any:
+        """The `Status` of each member: an array (...) of int32, a copy; one problem's number."""
+        status = self._backend.statuses()
+        return int(status[0]) if self._single else status.reshape(self.shape)
+
     def ask(self) -> np.ndarray:
         """Return the points whose f and g are wanted: (k, n), one for each of `rows`; (n,) for one problem.
 
@@ -247,6 +253,26 @@ class Solver:
             raise ValueError("BFGS remembers no pairs; take inverse_hessian()")
         return self._backend.pairs(range(len(self))[member])
 
+    def memories(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs s and y that all members remember: (history, ..., n) each, the newest last.
+
+        A member that remembers fewer has zeros before them.
+
+        Raises
+        ------
+        ValueError
+            If the method is "BFGS".
+        """
+        if self.options.method == "BFGS":
+            raise ValueError("BFGS remembers no pairs; take inverse_hessian()")
+        s, y = (memory.reshape(len(memory), *self.shape, self.n) for memory in self._backend.memories())
+        return s, y
+
+    def searches(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a `Result` and `memories` leave out: the line searches under way, two arrays for `resume`."""
+        searches: tuple[np.ndarray, np.ndarray] = self._backend.searches()
+        return searches
+
     def inverse_hessian(self) -> np.ndarray:
         """Return a copy of the inverse Hessian that BFGS has learnt: (n, n) of one problem, (..., n, n) of a batch.
 
@@ -312,12 +338,7 @@ class Solver:
             )
         shape, vectors, n = tuple(saved["shape"]), saved["vectors"], int(saved["n"])
         options = Options(**json.loads(str(saved["options"])))
-        h0, box = saved.get("h0"), saved.get("box")
-        if h0 is not None and h0.ndim > (2 if options.method == "BFGS" else 1):
-            h0 = h0.reshape(*shape, *h0.shape[1:])
-        bounds = None
-        if box is not None:
-            bounds = interop.Box(box)
+        h0, bounds = (interop.Checked(saved[name]) if name in saved else None for name in ("h0", "box"))
         solver = cls(
             vectors[:, :n].reshape(*shape, n),
             options,
@@ -328,6 +349,101 @@ class Solver:
         )
         solver._resume(saved["records"], vectors, int(saved["calls"]))
         return solver
+
+    @classmethod
+    def resume(
+        cls,
+        result: Result,
+        memories: tuple[np.ndarray, np.ndarray],
+        options: Options | None = None,
+        *,
+        searches: tuple[np.ndarray, np.ndarray] | None = None,
+        h0: Any = None,
+        compact: bool = True,
+        workers: int | None = None,
+    ) -> Solver:
+        """Return a solver of method "L-BFGS" that goes on from a result and the pairs, whoever found them.
+
+        Nothing is evaluated again.
+
+        Parameters
+        ----------
+        result : Result
+            Where the members stand. A member with a negative status runs on; one that meets the tolerances, or is at a
+            limit, ends at once.
+        memories : tuple of ndarray (m, ..., n)
+            The pairs s and y, oldest first; those that show no curvature, zeros for one, are left out. The solver
+            remembers m.
+        options : Options, optional
+            As in the constructor, but for `history`, which is m.
+        searches : tuple, optional
+            What `Solver.searches` returned when the result was taken: a member whose x, f and g have the same bits as
+            then goes on as if it had never stopped. Others begin a new line search.
+        h0, compact, workers
+            As in the constructor.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array breaks its rule; the message says which, and what is required.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastbfgs
+        >>> solver = fastbfgs.Solver([0.0, 0.0], gtol=1e-9)
+        >>> for _ in range(3):
+        ...     x = solver.ask()
+        ...     solver.tell(((x - 2) ** 4).sum(), 4 * (x - 2) ** 3)
+        >>> again = fastbfgs.Solver.resume(
+        ...     solver.result(), solver.memories(), solver.options, searches=solver.searches()
+        ... )
+        >>> bool((again.ask() == solver.ask()).all())
+        True
+        """
+        s, y = memories
+        options = Options() if options is None else options
+        if options.method != "L-BFGS":
+            raise ValueError(f'only runs of method "L-BFGS" can be taken up; got {options.method!r}')
+        x = interop.start(result.x, "result.x")
+        shape, n, dtype = x.shape[:-1], x.shape[-1], x.dtype
+        for name, array in (("memories[0]", s), ("memories[1]", y)):
+            if not (array.ndim == x.ndim + 1 and array.shape[1:] == x.shape and array.dtype == dtype and len(array)):
+                raise ValueError(
+                    f"{name} must have shape {('m', *x.shape)} with m of at least 1 and dtype {dtype}, as result.x; "
+                    f"got {array.shape} of {array.dtype}"
+                )
+        if s.shape != y.shape:
+            raise ValueError(f"memories must hold as many s as y; got {len(s)} and {len(y)}")
+        if searches is not None:
+            records, vectors = searches
+            count = math.prod(shape)
+            wanted: Any = ((count, RECORD.itemsize), (count, 4 * n), np.uint8, dtype)
+            if (records.shape, vectors.shape, records.dtype, vectors.dtype) != wanted:
+                raise ValueError("searches are not of this result: take both from one solver, or leave it out")
+        solver = cls(x, replace(options, history=len(s)), h0=h0, compact=compact, workers=workers)
+        solver._take_up(result, s, y, searches)
+        return solver
+
+    def _take_up(
+        self, result: Result, s: np.ndarray, y: np.ndarray, searches: tuple[np.ndarray, np.ndarray] | None
+    ) -> None:
+        """Put the members where the result has them."""
+        count, dtype = len(self), self._backend.dtype
+        f, nit, nfev, status = (
+            np.ascontiguousarray(np.broadcast_to(given, self.shape).reshape(count), kind)
+            for given, kind in (
+                (result.f, dtype),
+                (result.nit, np.int64),
+                (result.nfev, np.int64),
+                (result.status, np.int32),
+            )
+        )
+        g = np.broadcast_to(result.g, (*self.shape, self.n)).reshape(count, self.n)
+        s, y = (memory.reshape(len(memory), count, self.n) for memory in (s, y))
+        self._backend.take_up(g, f, nit, nfev, status, s, y, searches)
+        self._recount()
+        self.calls = result.calls
 
     def _resume(self, records: np.ndarray, vectors: np.ndarray, calls: int) -> None:
         """Go on from the arrays and the count of a saved run."""

@@ -24,6 +24,7 @@ MODULES = [
     "options",
     "result",
     "solver",
+    "tfp",
     "threads",
     "trace",
 ]
@@ -54,6 +55,7 @@ def test_public_names_have_examples():
     # Options, Result and BatchResult are shown where they come from.
     shown = {example.name.rpartition(".")[2] for example in EXAMPLES}
     assert {"minimize", "lbfgs", "lbfgsb", "bfgs", "Solver", "Options", "sentence", "cure", "inverse_hessian"} <= shown
+    assert {"lbfgs_minimize", "bfgs_minimize", "converged_all", "converged_any"} <= shown
     assert {"trace_minimize", "GradientDescent", "Adam", "LBFGS", "ConvergenceCriterion", "LossNotDecreasing"} <= shown
 
 
@@ -79,7 +81,7 @@ def test_readme(capsys):
     printed = capsys.readouterr().out
     assert "10000 members (10000,), n = 10: 10000 succeeded" in printed
     assert "times the speed of a loop over SciPy" in printed
-    assert printed.count("True") == 3, "all converged, with bounds and without, and by ask and tell"
+    assert printed.count("True") == 5, "all converged, with bounds and without, by ask and tell, and in TFP's words"
     fit, bounds = names["fit"], names["bounds"]
     assert ((fit.x >= bounds.lb) & (fit.x <= bounds.ub)).all() and (fit.x == bounds.ub).any()
     free = (fit.x > bounds.lb).all(axis=1) & (fit.x < bounds.ub).all(axis=1)

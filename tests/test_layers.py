@@ -31,7 +31,17 @@ FACE = {"fastbfgs"}
 """The public face: ``import fastbfgs``, and the names in its __all__."""
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "__init__.py": {"_version", "kernels.advance", "minimize", "optimizers", "options", "result", "solver", "trace"},
+    "__init__.py": {
+        "_version",
+        "kernels.advance",
+        "minimize",
+        "optimizers",
+        "options",
+        "result",
+        "solver",
+        "tfp",
+        "trace",
+    },
     "_version.py": set(),
     "__main__.py": FACE | {"demo", "doctor"},
     "demo.py": FACE,
@@ -47,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "result",
         "solver",
     },
+    "tfp.py": {"driver", "interop", "objective", "options", "result", "solver"},
     "trace.py": {"nests", "observers", "optimizers", "records"},
     "records.py": {"nests", "optimizers"},
     "records.pxd": set(),

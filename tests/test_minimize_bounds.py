@@ -87,7 +87,7 @@ def test_forms_of_bounds(form, shape):
     box = interop.box(bounds, shape, 3, np.dtype(float))
     np.testing.assert_array_equal(box, PAIRS.T)
     assert box.dtype == np.float64 and box.flags.c_contiguous
-    assert interop.box(interop.Box(box), shape, 3, np.dtype(float)) is box
+    assert interop.box(interop.Checked(box), shape, 3, np.dtype(float)) is box
 
 
 @pytest.mark.parametrize(
