@@ -52,11 +52,12 @@ class Single(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """Minimisers (B, n), evaluations over all members, calls; None where not known."""
+    """Minimisers (B, n), evaluations over all members, calls, members given up; None where not known."""
 
     x: Array
     evaluations: int | None = None
     calls: int | None = None
+    failed: int | None = None
 
 
 Function = Callable[[Array], tuple[float, Array]]
@@ -279,6 +280,27 @@ def fastbfgs_batch(batch: Batch, stop: Stop, workers: int | None = 1) -> Callabl
     return run
 
 
+def fastbfgs_tfp(batch: Batch, stop: Stop) -> Callable[[], Solved]:
+    """This package, in TensorFlow Probability's words, on all threads."""
+    minimize = require("fastbfgs").lbfgs_minimize
+    newest: list[Any] = [None, ()]
+
+    def with_data(x: Array, rows: Array) -> tuple[Array, Array]:
+        if rows is not newest[0]:
+            whole = len(rows) == len(batch.x0)
+            newest[:] = rows, batch.data if whole else tuple(array[rows] for array in batch.data)
+        return batch.fun(x, *newest[1])
+
+    fun = with_data if batch.data else batch.fun
+
+    def run() -> Solved:
+        result = minimize(fun, batch.x0, compact=True, **_tfp_options(stop))
+        evaluations, failed = int(result.member_evaluations.sum()), int(result.failed.sum())
+        return Solved(result.position, evaluations, result.num_objective_evaluations, failed)
+
+    return run
+
+
 def fastbfgs_ask_tell(batch: Batch, stop: Stop, workers: int | None = 1) -> Callable[[], Solved]:
     """This package, through its Solver."""
     solver_class = require("fastbfgs").Solver
@@ -484,8 +506,8 @@ def tfp_tensorflow(batch: Batch, stop: Stop) -> Callable[[], Solved]:
 
     def run() -> Solved:
         result = solve(start)
-        calls = int(result.num_objective_evaluations)
-        return Solved(result.position.numpy(), calls * len(batch.x0), calls)
+        calls, failed = int(result.num_objective_evaluations), int(np.sum(result.failed))
+        return Solved(result.position.numpy(), calls * len(batch.x0), calls, failed)
 
     return run
 
@@ -526,8 +548,8 @@ def tfp_jax(batch: Batch, stop: Stop) -> Callable[[], Solved]:
 
     def run() -> Solved:
         result = jax.block_until_ready(compiled(*arrays))
-        calls = int(result.num_objective_evaluations)
-        return Solved(np.asarray(result.position), calls * len(batch.x0), calls)
+        calls, failed = int(result.num_objective_evaluations), int(np.sum(result.failed))
+        return Solved(np.asarray(result.position), calls * len(batch.x0), calls, failed)
 
     return run
 
@@ -545,6 +567,7 @@ BATCHES: dict[str, BatchPeer] = {
     FASTBFGS: fastbfgs_batch,
     "fastbfgs, all threads": partial(fastbfgs_batch, workers=None),
     "fastbfgs ask/tell": fastbfgs_ask_tell,
+    "fastbfgs lbfgs_minimize": fastbfgs_tfp,
     "SciPy stacked": scipy_stacked,
     "BoTorch": botorch_batched,
     "JAXopt LBFGS": jaxopt_lbfgs,

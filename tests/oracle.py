@@ -156,7 +156,7 @@ class Found(NamedTuple):
 
     verdict: str
     alpha: float
-    flat: bool = False  # given up where no point is left between the start and one where f rises, as its slope says
+    flat: bool = False  # given up where no point is left before one where f rises, as its slope says, or none was
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def line_search(
         if evals >= maxls or following == lo.alpha:
             return best()
         if following < alpha and nowhere(following):
-            return best()._replace(flat=bracketed and hi.dphi >= 0.0)
+            return best()._replace(flat=bracketed and (hi.dphi >= 0.0 or nowhere(hi.alpha)))
         alpha = following
     raise AssertionError("unreachable")
 

@@ -93,8 +93,8 @@ cdef void advance(
         verdict = best_so_far(search)
     elif verdict == TRIAL and search.alpha < alpha and leads_nowhere(rules, member, v, box, search.alpha):
         verdict = best_so_far(search)
-        # No point is left between x and one where f rises, as its slope there says, too?
-        if search.bracketed and search.dphi_hi >= 0.0:
+        # Is no point left between x and one where f rises, as its slope there says, too; or was there never another?
+        if search.bracketed and (search.dphi_hi >= 0.0 or leads_nowhere(rules, member, v, box, search.hi)):
             member.flat = True
     if verdict == TAKE_LO:
         accept(rules, member, v, h0, box, work, search.lo, search.phi_lo, g_lo)
