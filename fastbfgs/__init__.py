@@ -14,6 +14,7 @@ from fastbfgs._version import __version__
 from fastbfgs.minimize import BatchResult, bfgs, lbfgs, lbfgsb, minimize
 from fastbfgs.optimizers import LBFGS, Adam, GradientDescent
 from fastbfgs.options import Options
+from fastbfgs.recorder import Accepted, Paths, Recorder
 from fastbfgs.result import Result, Status, cure, sentence
 from fastbfgs.solver import Solver
 from fastbfgs.tfp import bfgs_minimize, converged_all, converged_any, lbfgs_minimize
@@ -21,12 +22,15 @@ from fastbfgs.trace import ConvergenceCriterion, LossNotDecreasing, trace_minimi
 
 __all__ = [
     "LBFGS",
+    "Accepted",
     "Adam",
     "BatchResult",
     "ConvergenceCriterion",
     "GradientDescent",
     "LossNotDecreasing",
     "Options",
+    "Paths",
+    "Recorder",
     "Result",
     "Solver",
     "Status",

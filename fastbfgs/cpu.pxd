@@ -2,6 +2,7 @@
 
 cimport numpy as cnp
 from cython cimport floating
+from libc.stdint cimport int64_t
 
 from fastbfgs.kernels.state cimport Member, Rules, Work
 
@@ -37,6 +38,8 @@ cdef class CPU:
         void _take_up(
             self, Py_ssize_t b, const floating *s, const floating *y, bint run, bint anew
         ) noexcept nogil
+        bint _past(self, Py_ssize_t b, const int64_t *known) noexcept nogil
+        void _step(self, const char *new, char *old, char *copy, char *difference) noexcept nogil
         bint _native(self, array, int typenum, int ndim, Py_ssize_t length) noexcept
         _split(self, task, arrays, Py_ssize_t count, double ns)
 
@@ -45,3 +48,4 @@ cdef class CPU:
     cpdef point_one(self)
     cpdef bint runs(self, Py_ssize_t b)
     cpdef bint tell_one(self, f, g) except -1
+    cpdef steps(self, cnp.ndarray rows, cnp.ndarray nit, cnp.ndarray xg)

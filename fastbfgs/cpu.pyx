@@ -39,6 +39,17 @@ cdef extern from *:
     void prefetch "FASTBFGS_PREFETCH" (const void *) noexcept nogil
 
 
+cdef void part_from(
+    Py_ssize_t n, const floating *new, floating *old, floating *copy, floating *difference
+) noexcept nogil:
+    """copy = new; difference = new - old; old = new."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        copy[i] = new[i]
+        difference[i] = new[i] - old[i]
+        old[i] = new[i]
+
+
 cdef class CPU:
     """B members on the CPU, each a record of scalars and a row of vectors (see kernels/state.pxd).
 
@@ -105,6 +116,7 @@ cdef class CPU:
 
         for b in range(self.B):
             self._member(b).f = NAN
+            self._member(b).alpha = NAN
             self._member(b).status = RUNNING
             self._member(b).bounded = self._bounded(b)
         self.vectors[:, :rules.n] = x0
@@ -295,6 +307,57 @@ cdef class CPU:
             Py_ssize_t n = self.rules.n
         xg = self.vectors[0, :2 * n].copy()
         return xg[:n], member.f, xg[n:], member.nit, member.nfev, member.status
+
+    cpdef steps(self, cnp.ndarray rows, cnp.ndarray nit, cnp.ndarray xg):
+        """Return rows, nit, x, f, g, alpha, s, y of those of `rows` that have moved, copies; None if there are none.
+
+        `nit` (B,) int64 and `xg` (B, 2 n) of the vectors' dtype say where all were, and then where they are. A member
+        that waits for its first f and g is nowhere yet.
+        """
+        cdef:
+            Py_ssize_t n = self.rules.n, size = n * cnp.PyArray_ITEMSIZE(self.vectors), k, j = 0
+            const Py_ssize_t *row = <const Py_ssize_t *>cnp.PyArray_DATA(rows)
+            int64_t *known = <int64_t *>cnp.PyArray_DATA(nit)
+            cnp.npy_intp[2] shape = [0, n]
+            Member *member
+        for k in range(cnp.PyArray_SIZE(rows)):
+            shape[0] += self._past(row[k], known)
+        if shape[0] == 0:
+            return None
+        moved = cnp.PyArray_SimpleNew(1, shape, cnp.NPY_INTP)
+        now = cnp.PyArray_SimpleNew(1, shape, cnp.NPY_INT64)
+        x = cnp.PyArray_SimpleNew(2, shape, self.typenum)
+        f = cnp.PyArray_SimpleNew(1, shape, cnp.NPY_DOUBLE)
+        g = cnp.PyArray_SimpleNew(2, shape, self.typenum)
+        alpha = cnp.PyArray_SimpleNew(1, shape, cnp.NPY_DOUBLE)
+        s = cnp.PyArray_SimpleNew(2, shape, self.typenum)
+        y = cnp.PyArray_SimpleNew(2, shape, self.typenum)
+        for k in range(cnp.PyArray_SIZE(rows)):
+            if not self._past(row[k], known):
+                continue
+            member = self._member(row[k])
+            v = self.vector + row[k] * self.vector_size
+            old = cnp.PyArray_BYTES(xg) + row[k] * 2 * size
+            (<Py_ssize_t *>cnp.PyArray_DATA(moved))[j] = row[k]
+            (<int64_t *>cnp.PyArray_DATA(now))[j] = known[row[k]] = member.nit
+            (<double *>cnp.PyArray_DATA(f))[j] = member.f
+            (<double *>cnp.PyArray_DATA(alpha))[j] = member.alpha
+            self._step(v, old, cnp.PyArray_BYTES(x) + j * size, cnp.PyArray_BYTES(s) + j * size)
+            self._step(v + size, old + size, cnp.PyArray_BYTES(g) + j * size, cnp.PyArray_BYTES(y) + j * size)
+            j += 1
+        return moved, now, x, f, g, alpha, s, y
+
+    cdef inline bint _past(self, Py_ssize_t b, const int64_t *known) noexcept nogil:
+        """Whether member b has an iterate that is later than `known` of it."""
+        member = self._member(b)
+        return member.started and member.nit > known[b]
+
+    cdef void _step(self, const char *new, char *old, char *copy, char *difference) noexcept nogil:
+        """copy = new; difference = new - old; old = new; each (n) of the vectors' dtype."""
+        if self.typenum == cnp.NPY_DOUBLE:
+            part_from(self.rules.n, <const double *>new, <double *>old, <double *>copy, <double *>difference)
+        else:
+            part_from(self.rules.n, <const float *>new, <float *>old, <float *>copy, <float *>difference)
 
     @property
     def dtype(self):

@@ -19,8 +19,9 @@ from fastbfgs import driver, interop
 from fastbfgs.differences import SCHEMES, Stencil
 from fastbfgs.inverse import inverse_hessian
 from fastbfgs.objective import Differences, Objective
-from fastbfgs.observers import Callback, Iterates, Progress
+from fastbfgs.observers import Callback, Progress
 from fastbfgs.options import Options
+from fastbfgs.recorder import Accepted, Iterates, Recorder
 from fastbfgs.result import Result, Status, cure, members_at, sentence
 from fastbfgs.solver import Solver
 
@@ -115,6 +116,7 @@ def minimize(
     compact: bool | None = None,
     workers: int | None = None,
     progress: Any = None,
+    record: Callable[[Accepted], Any] | None = None,
 ) -> Any:
     """Minimise one smooth function, or a batch of them in one go, with SciPy's interface.
 
@@ -171,6 +173,10 @@ def minimize(
     progress : True or callable, optional
         True shows a bar (needs tqdm; a tqdm class does too). Another callable gets ``(finished, members, calls)``
         after every call of fun.
+    record : callable, optional
+        Gets every accepted iterate, the starts first, without another evaluation: a `fastbfgs.Accepted` after each
+        call of fun that moved any member. `fastbfgs.Paths` is one that keeps them in arrays. f and g are those that
+        the solver works with: g by differences is 0 where the bounds of a coordinate are equal.
 
     Returns
     -------
@@ -186,8 +192,8 @@ def minimize(
         If an argument breaks its rule, before fun is called; or if fun returns something else than promised, at the
         first call.
     BaseException
-        What fun, jac or callback raises, Ctrl-C included. The exception then has an attribute ``partial_result``: the
-        result as it stood, with the best points so far.
+        What fun, jac, callback or record raises, Ctrl-C included. The exception then has an attribute
+        ``partial_result``: the result as it stood, with the best points so far.
 
     Warns
     -----
@@ -201,7 +207,7 @@ def minimize(
     alone, in a batch, in another order and with any number of threads, if fun computes rows independently.
 
     Memory for each member, besides the points, values and gradients of a call: (4 + 2 maxcor) n numbers of x0's dtype
-    and 192 + 16 maxcor bytes, with bounds 16 maxcor**2 bytes more; for BFGS (5 + n) n numbers and 192 bytes.
+    and 200 + 16 maxcor bytes, with bounds 16 maxcor**2 bytes more; for BFGS (5 + n) n numbers and 200 bytes.
 
     References
     ----------
@@ -265,6 +271,11 @@ def minimize(
         raise TypeError(f"callback must be callable or None; got {type(callback).__name__}")
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
         raise TypeError(f"progress must be True, a callable or None; got {type(progress).__name__}")
+    if record is not None and not callable(record):
+        raise TypeError(
+            f"record must be callable, and take a fastbfgs.Accepted, or None; got {type(record).__name__}. "
+            "fastbfgs.Paths(steps) keeps iterates in arrays."
+        )
     if not isinstance(args, tuple):
         args = (args,)
     if isinstance(batch_args, list):
@@ -302,7 +313,7 @@ def minimize(
             compact=compact,
             workers=workers,
         )
-        iterates = Iterates(solver) if face.get("return_all") else None
+        iterates = Iterates(solver.result().x) if face.get("return_all") else None
 
         def report() -> Any:
             return _scipy_result(solver, objective, h0, iterates)
@@ -312,7 +323,9 @@ def minimize(
         if bar is not None:
             watchers.append(bar)
         if iterates is not None:
-            watchers.append(iterates)
+            watchers.append(Recorder(solver, iterates).watch)
+        if record is not None:
+            watchers.append(Recorder(solver, record).watch)
         if callback is not None:
             watchers.append(Callback(callback, lambda: _intermediate(solver, objective)))
         with closing(bar) if bar is not None else nullcontext():

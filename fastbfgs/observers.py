@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from fastbfgs.solver import Solver
 
 
@@ -40,40 +38,6 @@ class Callback:
         except StopIteration:
             return True
         return False
-
-
-class Iterates:
-    """Keep every iterate of every member, in memory.
-
-    Members step in different calls, so the k-th iterates come together one by one.
-    """
-
-    def __init__(self, solver: Solver) -> None:
-        start = solver.result().x
-        self.shape = start.shape
-        self.nit = np.zeros(len(solver), dtype=np.int64)
-        self.iterates = [start.reshape(-1, solver.n)]
-
-    def __call__(self, solver: Solver) -> bool:
-        if solver.accepted:
-            result = solver.result()
-            x, nit = result.x.reshape(self.iterates[0].shape), np.ravel(result.nit)
-            while len(self.iterates) <= nit.max():
-                self.iterates.append(np.empty_like(x))
-            moved = np.flatnonzero(nit > self.nit)
-            for k in np.unique(nit[moved]):
-                members = moved[nit[moved] == k]
-                self.iterates[k][members] = x[members]
-            self.nit = nit
-        return False
-
-    def vectors(self) -> list[np.ndarray]:
-        """Return the k-th iterate of each member, the start first; a member's last one is repeated."""
-        last, vectors = self.iterates[0], []
-        for k, x in enumerate(self.iterates):
-            last = np.where((self.nit < k)[:, np.newaxis], last, x)
-            vectors.append(last.reshape(self.shape))
-        return vectors
 
 
 class _Display:

@@ -236,6 +236,10 @@ class Solver:
             self.calls,
         )
 
+    def _steps(self, rows: np.ndarray, nit: np.ndarray, xg: np.ndarray) -> Any:
+        """For `Recorder`: rows, nit, x, f, g, alpha, s, y of those that have moved from where `nit` and `xg` say."""
+        return self._backend.steps(rows, nit, xg)
+
     def pairs(self, member: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Return the pairs s and y that a member remembers: (count, n) each, oldest first.
 

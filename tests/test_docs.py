@@ -22,6 +22,7 @@ MODULES = [
     "observers",
     "optimizers",
     "options",
+    "recorder",
     "result",
     "solver",
     "tfp",

@@ -303,4 +303,5 @@ cdef void move(
         y[i] = g_new - v[n + i]
         v[n + i] = g_new
     member.f = f
+    member.alpha = alpha
     member.nit += 1

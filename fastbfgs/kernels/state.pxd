@@ -67,6 +67,7 @@ cdef struct Member:
     # per accepted iterate
     double f
     double g_size           # max |g_i|, or another norm; of the projected gradient, if there are bounds
+    double alpha            # the step length that led here; NaN at the start
     int64_t nit
     # memory
     double gamma            # s.y / y.y of the newest pair

@@ -1,0 +1,284 @@
+"""Every accepted iterate, from what the solver knows: handed to a callable, or kept in arrays."""
+
+from __future__ import annotations
+
+import math
+import operator
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastbfgs.solver import Solver
+
+
+class Accepted(NamedTuple):
+    """The iterates that k members accepted in one `tell`, and the steps that led there: copies, the receiver's to keep.
+
+    Parameters
+    ----------
+    rows : ndarray (k,) of intp
+        The members: indices into the batch, flattened.
+    nit : ndarray (k,) of int64
+        Which iterate of the member it is; 0 is the start.
+    x, g : ndarray (k, n)
+        Iterate, and gradient there, as it was told.
+    f : ndarray (k,) of float64
+        Value at `x`. The start may have any, NaN included; a later one is finite, or -inf at an UNBOUNDED end.
+    alpha : ndarray (k,) of float64
+        Step length: x is the previous iterate + alpha p, rounded; with bounds, what stands outside is moved onto them.
+        The direction p is -H g, within bounds the way to the minimiser of the model there; without any pair yet it
+        is along -g and at most 1 long, unless h0 or two bounds for every coordinate give the scale. NaN at the start.
+    s, y : ndarray (k, n)
+        x and g minus those of the previous iterate, the bits that the solver learns from. NaN at the start, and
+        for the iterate at which a `Recorder` comes in.
+    shape : tuple of int
+        Shape of the batch that `rows` are indices of; () for one problem, which has row 0.
+    """
+
+    rows: np.ndarray
+    nit: np.ndarray
+    x: np.ndarray
+    f: np.ndarray
+    g: np.ndarray
+    alpha: np.ndarray
+    s: np.ndarray
+    y: np.ndarray
+    shape: tuple[int, ...]
+
+
+class Recorder:
+    """Hand every iterate that a solver accepts, the starts first, to a callable.
+
+    Nothing is evaluated for it, and the solver's path does not change. `minimize` makes its own of the argument
+    `record`; this is for a solver that is driven by hand. It holds the last x and g of each member, 2 n numbers.
+
+    Parameters
+    ----------
+    solver : Solver
+        If it has been told values already, where its members stand is handed over at once, and all that follows.
+    receive : callable
+        Called with an `Accepted`; what it returns is not looked at, what it raises passes through. `Paths` is one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastbfgs
+    >>> solver = fastbfgs.Solver(np.array([[1.0, 0.0], [0.0, 0.0]]))
+    >>> recorder = fastbfgs.Recorder(solver, lambda a: print(a.rows, a.nit, a.f, a.alpha, a.x))
+    >>> while solver.running:
+    ...     x = solver.ask()
+    ...     solver.tell(0.5 * (x**2).sum(axis=1), x)
+    ...     recorder.take()
+    [0 1] [0 0] [0.5 0. ] [nan nan] [[1. 0.]
+     [0. 0.]]
+    [0] [1] [0.] [1.] [[0. 0.]]
+    """
+
+    def __init__(self, solver: Solver, receive: Callable[[Accepted], Any]) -> None:
+        if not isinstance(solver, Solver):
+            raise TypeError(f"solver must be a fastbfgs.Solver; got {type(solver).__name__}")
+        if not callable(receive):
+            raise TypeError(f"receive must be callable, and take a fastbfgs.Accepted; got {type(receive).__name__}")
+        x = solver.result().x
+        self._solver = solver
+        self._receive = receive
+        self._calls = solver.calls
+        self._rows = np.arange(len(solver))  # who can have moved since
+        self._nit = np.full(len(solver), -1, np.int64)
+        self._xg = np.full((len(solver), 2 * solver.n), np.nan, x.dtype)
+        self.take()
+
+    def take(self) -> None:
+        """Hand over what the last `tell` led to, if any member moved. Call it after every `tell`.
+
+        Raises
+        ------
+        RuntimeError
+            If there was more than one `tell` since the last time: iterates may be lost.
+        """
+        solver = self._solver
+        if solver.calls > self._calls + 1:
+            raise RuntimeError(f"take() must be called after every tell(); there were {solver.calls - self._calls}")
+        self._calls = solver.calls
+        moved = solver._steps(self._rows, self._nit, self._xg)
+        self._rows = solver.rows
+        if moved is not None:
+            self._receive(Accepted._make((*moved, solver.shape)))
+
+    def watch(self, solver: Solver) -> bool:
+        """Take, as `driver.run` calls those who look on; a recorder never stops the run."""
+        self.take()
+        return False
+
+
+class Paths:
+    """Keep the accepted iterates of every member in arrays, allocated once: ``x[k]`` are the k-th, ``x[0]`` the starts.
+
+    An instance is what `minimize` takes as `record`, or a `Recorder` as `receive`. Given another run, it starts over
+    with new arrays.
+
+    Parameters
+    ----------
+    steps : int
+        How many steps of each member there is room for. If one takes more, `nit` goes on counting, the rest is not
+        kept, and a warning says so, once. With ``maxiter`` not above `steps` that cannot happen.
+
+    Attributes
+    ----------
+    nit : ndarray (...) of int64
+        The last iterate of each member; this and the others are views, which go on as the run does.
+    x, g : ndarray (K + 1, ..., n)
+        Iterates and gradients in the dtype of x0. K is the largest `nit`, but not above `steps`; what follows the last
+        iterate of a member is NaN.
+    s, y : ndarray (K + 1, ..., n)
+        ``x[k] - x[k - 1]`` and ``g[k] - g[k - 1]``, made when asked for; NaN for k = 0.
+    f, alpha : ndarray (K + 1, ...) of float64
+        Values, and step lengths as in `Accepted`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `steps` is no whole number, or negative.
+    RuntimeError
+        If an array is asked for before there is an iterate.
+
+    Warns
+    -----
+    RuntimeWarning
+        When a member takes more than `steps`.
+
+    Notes
+    -----
+    Memory: room for (steps + 1) (2 n + 2) numbers of each member. At most twice of what members reach is ever touched;
+    the rest costs address space alone on most systems.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastbfgs
+    >>> def bowl(x):
+    ...     return 0.5 * (x**2).sum(axis=1), x
+    >>> paths = fastbfgs.Paths(100)
+    >>> result = fastbfgs.minimize(bowl, np.array([[1.0, 0.0], [0.0, 0.0]]), jac=True, record=paths)
+    >>> paths.nit, paths.x.shape
+    (array([1, 0]), (2, 2, 2))
+    >>> paths.f
+    array([[0.5, 0. ],
+           [0. , nan]])
+    >>> paths.s[1, 0]
+    array([-1.,  0.])
+    """
+
+    def __init__(self, steps: int) -> None:
+        try:
+            self.steps = operator.index(steps)
+        except TypeError:
+            raise TypeError(f"steps must be a whole number; got {steps!r}") from None
+        if self.steps < 0:
+            raise ValueError(f"steps must not be negative; got {steps}")
+        self._room: dict[str, np.ndarray] = {}
+        self._nit = np.empty(0, np.int64)
+        self._shape: tuple[int, ...] = ()
+        self._ready = 0  # iterates that there is room for and NaN or more in it
+        self._warned = False
+
+    def __call__(self, accepted: Accepted) -> None:
+        """Keep what was accepted."""
+        rows, nit = accepted.rows, accepted.nit
+        if not self._room or nit[0] <= self._nit[rows[0]]:
+            self._begin(accepted)
+        self._nit[rows] = nit
+        last = int(nit.max())
+        if last >= self._ready:
+            self._prepare(min(2 * last, self.steps) + 1)
+        kept: Any = slice(None) if last <= self.steps else nit <= self.steps
+        at = nit[kept], rows[kept]
+        for name, room in self._room.items():
+            room[at] = getattr(accepted, name)[kept]
+        if last > self.steps and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"a member has taken more than the {self.steps} steps that these Paths have room for; further ones are "
+                "counted in nit, but not kept. Give Paths more room, or limit maxiter.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _begin(self, accepted: Accepted) -> None:
+        """Allocate for the batch that this is the first of."""
+        members = math.prod(accepted.shape)
+        for name in ("x", "f", "g", "alpha"):
+            values = getattr(accepted, name)
+            self._room[name] = np.empty((self.steps + 1, members, *values.shape[1:]), values.dtype)
+        self._nit = np.full(members, -1, np.int64)
+        self._shape = accepted.shape
+        self._ready = 0
+        self._warned = False
+
+    def _prepare(self, ready: int) -> None:
+        """Fill the room of the first `ready` iterates with NaN, as far as that is not done."""
+        for room in self._room.values():
+            room[self._ready : ready] = np.nan
+        self._ready = ready
+
+    def _kept(self, name: str) -> np.ndarray:
+        """Return the part of an array that has been reached, in the shape of the batch."""
+        count = min(int(self.nit.max()), self.steps) + 1
+        room = self._room[name]
+        return room[:count].reshape(count, *self._shape, *room.shape[2:])
+
+    @property
+    def nit(self) -> np.ndarray:
+        """The last iterate of each member."""
+        if not self._room:
+            raise RuntimeError("there is no iterate yet; give these Paths to minimize as record, or to a Recorder")
+        return self._nit.reshape(self._shape)
+
+    x = property(lambda self: self._kept("x"))
+    f = property(lambda self: self._kept("f"))
+    g = property(lambda self: self._kept("g"))
+    alpha = property(lambda self: self._kept("alpha"))
+    s = property(lambda self: _differences(self.x))
+    y = property(lambda self: _differences(self.g))
+
+
+class Iterates:
+    """Keep x alone of every iterate, however many there will be: what SciPy's BFGS calls allvecs.
+
+    Parameters
+    ----------
+    start : ndarray (..., n)
+        The iterates that come before anything is evaluated.
+    """
+
+    def __init__(self, start: np.ndarray) -> None:
+        self.shape = start.shape
+        self.iterates = [start.reshape(-1, start.shape[-1])]
+        self.nit = np.zeros(len(self.iterates[0]), dtype=np.int64)
+
+    def __call__(self, accepted: Accepted) -> None:
+        """Keep what was accepted; members step in different calls, so the k-th iterates come together one by one."""
+        self.nit[accepted.rows] = accepted.nit
+        while len(self.iterates) <= accepted.nit.max():
+            self.iterates.append(np.empty_like(self.iterates[0]))
+        for k in np.unique(accepted.nit):
+            those = accepted.nit == k
+            self.iterates[k][accepted.rows[those]] = accepted.x[those]
+
+    def vectors(self) -> list[np.ndarray]:
+        """Return the k-th iterate of each member, the start first; a member's last one is repeated."""
+        last, vectors = self.iterates[0], []
+        for k, x in enumerate(self.iterates):
+            last = np.where((self.nit < k)[:, np.newaxis], last, x)
+            vectors.append(last.reshape(self.shape))
+        return vectors
+
+
+def _differences(array: np.ndarray) -> np.ndarray:
+    """Return array[k] - array[k - 1], NaN for k = 0, in its dtype."""
+    differences = np.full_like(array, np.nan)
+    with np.errstate(all="ignore"):
+        np.subtract(array[1:], array[:-1], out=differences[1:])
+    return differences
