@@ -5,6 +5,7 @@ cdef class Reader:
     cdef:
         list variables
         list shapes
+        list assigned
         list copies
         list owners
         list names

@@ -24,7 +24,11 @@ class Reader:
     def __init__(self, parameters: Any, variables: list[Any]) -> None:
         self.variables = variables
         self.shapes = [variable.shape for variable in variables]
-        self.copies = [make_room(variable, 1)[0, ...] for variable in variables]
+        self.assigned = [hasattr(variable, "assign") for variable in variables]
+        self.copies = [
+            np.asarray(variable).copy() if assigned else make_room(variable, 1)[0, ...]
+            for variable, assigned in zip(variables, self.assigned, strict=True)
+        ]
         self.owners = [_owner(variable) for variable in variables]
         self.names = [f"gradients{path}" for path, _ in nests.items(parameters)]
         self.model = nests.rebuild(parameters, iter([None] * len(variables)))
@@ -61,12 +65,15 @@ class Reader:
 
     def _keep(self) -> None:
         for i, variable in enumerate(self.variables):
-            self.copies[i][...] = variable
+            self.copies[i][...] = np.asarray(variable) if self.assigned[i] else variable
 
     def restore(self) -> None:
         """Put the variables back where they were at the last `read`."""
         for i, variable in enumerate(self.variables):
-            variable[...] = self.copies[i]
+            if self.assigned[i]:
+                variable.assign(self.copies[i])
+            else:
+                variable[...] = self.copies[i]
 
     def _checked(self, gradient: Any, i: int, step: int) -> Any:
         """Return the gradient of variable i, or a copy; raise if it does not fit."""

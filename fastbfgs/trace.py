@@ -229,7 +229,8 @@ def trace_minimize(
     batch_convergence_reduce_fn : callable
         Whether to stop, given whether each loss has converged: `np.all` or `np.any`, for instance.
     trainable_variables : array, or nested dicts, tuples and lists of arrays
-        What the gradients are for: floating arrays, of any library that can write in place; updated in place.
+        What the gradients are for: floating arrays, of any library that can write in place; updated in place. Variables
+        that are written by ``assign``, as those of Keras and TensorFlow, go with their own library's optimizers.
     trace_fn : callable
         ``trace_fn(loss, gradients, variables)``, or ``trace_fn(record)`` of one `MinimizeTraceableQuantities`. Returns
         numbers and arrays in nested dicts, tuples and lists, of the same structure and shapes at every step; None
@@ -395,7 +396,8 @@ def _variables(parameters: Any) -> list[Any]:
     found: dict[int, str] = {}
     variables = []
     for path, variable in nests.items(parameters):
-        require_variable(variable, f"trainable_variables{path}")
+        if not callable(getattr(variable, "assign", None)):  # else it is for its own library's optimizers
+            require_variable(variable, f"trainable_variables{path}")
         if id(variable) in found:
             raise ValueError(
                 "trainable_variables must hold each array once; "

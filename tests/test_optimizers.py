@@ -388,3 +388,55 @@ def test_lbfgs_refuses_complex_gradients():
     optimizer.finish()  # of nothing: the next step is the first
     optimizer.apply_gradients([(2 * x, x)], loss=1.0)
     assert optimizer.state.nfev == 1
+
+
+# ----------------------------------------------------------------------------------------------
+# Somebody else's
+
+
+@pytest.fixture
+def keras(monkeypatch):
+    """Return Keras, on NumPy unless it is there already with another backend."""
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")
+    return pytest.importorskip("keras")
+
+
+@pytest.mark.parametrize("name", ["Adam", "SGD"])
+def test_an_optimizer_of_keras(keras, name):
+    """It has its own variables, which it alone writes; its Adam and SGD take the steps of ours."""
+    theirs = {"Adam": keras.optimizers.Adam(0.1), "SGD": keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)}[name]
+    ours = {"Adam": Adam(0.1), "SGD": GradientDescent(0.1, momentum=0.9, nesterov=True)}[name]
+    x = keras.Variable(np.zeros(3), dtype="float64", name="x")
+    y = np.zeros(3)
+
+    def loss(at):
+        return lambda: (((np.asarray(at) - 5) ** 2).sum(), 2 * (np.asarray(at) - 5))
+
+    def traced(loss, gradients, variables):
+        return {"loss": loss, "x": np.asarray(variables).copy()}
+
+    trace = trace_minimize(loss(x), 100, theirs, trainable_variables=x, trace_fn=traced)
+    expected = trace_minimize(loss(y), 100, ours, trainable_variables=y, trace_fn=traced)
+    assert trace["loss"].shape == (100,) and trace["x"].shape == (100, 3)
+    np.testing.assert_allclose(trace["x"], expected["x"], rtol=1e-5)  # Keras keeps rates in float32
+    assert trace["loss"][-1] < 1.0
+
+
+def test_an_exception_puts_keras_variables_back(keras):
+    x = keras.Variable(np.ones(3), dtype="float64")
+    calls = 0
+
+    def loss():
+        nonlocal calls
+        calls += 1
+        return (np.asarray(x) ** 2).sum(), 2 * np.asarray(x)
+
+    def fails(loss, gradients, variables):
+        if calls == 3:
+            raise KeyboardInterrupt
+        return np.asarray(variables).copy()
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trace_minimize(loss, 9, keras.optimizers.SGD(0.25), trainable_variables=x, trace_fn=fails)
+    np.testing.assert_array_equal(np.asarray(x), 0.25)
+    np.testing.assert_array_equal(caught.value.partial_trace[:, 0], [0.5, 0.25])
