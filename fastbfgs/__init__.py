@@ -12,6 +12,7 @@ except ModuleNotFoundError as error:
 
 from fastbfgs._version import __version__
 from fastbfgs.minimize import BatchResult, bfgs, lbfgs, lbfgsb, minimize
+from fastbfgs.native import get_include
 from fastbfgs.optimizers import LBFGS, Adam, GradientDescent
 from fastbfgs.options import Options
 from fastbfgs.recorder import Accepted, Paths, Recorder
@@ -40,6 +41,7 @@ __all__ = [
     "converged_all",
     "converged_any",
     "cure",
+    "get_include",
     "lbfgs",
     "lbfgs_minimize",
     "lbfgsb",
