@@ -88,7 +88,7 @@ class Result:
     status : ndarray (...) of int32, or int
         A `Status`.
     calls : int
-        Calls of the user's function (`Solver.tell` calls) so far, for all members together.
+        Calls of the user's function so far, for all members together: `Solver.calls`.
 
     Examples
     --------

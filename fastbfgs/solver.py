@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 from fastbfgs import interop, threads
 from fastbfgs.cpu import CPU
 from fastbfgs.kernels.advance import RECORD, Status
+from fastbfgs.native import Native, is_compiled
 from fastbfgs.options import Options
 from fastbfgs.result import Result
+from fastbfgs.runs import Runs
 
 _FORMAT = 2
 """Of the files that `Solver.save` writes."""
@@ -55,7 +58,7 @@ class Solver:
     live : int
         How many members still run.
     calls : int
-        How often `tell` was called.
+        How often `tell` was called; and with `run`, how often the compiled objective was.
     accepted : int
         How many members took a step in the last `tell`.
     box : ndarray (2, n) or (B, 2, n), or None
@@ -204,6 +207,74 @@ class Solver:
         self.calls += 1
         if backend.finished:
             self._recount()
+
+    def run(self, objective: Any, watch: Callable[[Solver], Any] | None = None) -> None:
+        """Run every member to its end on a compiled objective, without the interpreter and in `workers` threads.
+
+        The results have the same bits as those of ask and tell, and `run` may come before or after these. Ctrl-C
+        is raised when every thread has come out of the evaluation it is in; nothing is lost, and `run` goes on.
+
+        Parameters
+        ----------
+        objective : scipy.LowLevelCallable, Numba cfunc, ctypes function or PyCapsule of Cython
+            Of the C signature in ``fastbfgs.h``, see `fastbfgs.get_include`::
+
+                double objective(int64_t member, int64_t n, const double *x, double *g, void *user_data)
+
+            with ``const float *x, float *g`` for float32. It is called from several threads at a time, so it must only
+            read what members share. User data is that of the LowLevelCallable; without one it is NULL.
+        watch : callable, optional
+            ``watch(solver)``, called about 20 times a second from the second millisecond on, and at the end. It may
+            read `live` and `calls`, nothing else.
+
+        Raises
+        ------
+        TypeError
+            If the objective is not compiled, or its signature is another.
+        BaseException
+            What `watch` raises, unchanged.
+
+        Examples
+        --------
+        >>> import ctypes
+        >>> import numpy as np
+        >>> import fastbfgs
+        >>> vector = ctypes.POINTER(ctypes.c_double)
+        >>> @ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int64, ctypes.c_int64, vector, vector, ctypes.c_void_p)
+        ... def bowl(member, n, x, g, user_data):  # a compiled one is meant; this one shows what it is given
+        ...     g[0] = 2.0 * (x[0] - member)
+        ...     return (x[0] - member) ** 2
+        >>> solver = fastbfgs.Solver(np.zeros((3, 1)))
+        >>> solver.run(bowl)
+        >>> solver.result().x.ravel()
+        array([0., 1., 2.])
+        """
+        if not isinstance(objective, Native):
+            if not is_compiled(objective):
+                raise TypeError(
+                    "objective must be compiled: a scipy.LowLevelCallable, a Numba cfunc, a ctypes function or a "
+                    f"Cython one; got {type(objective).__name__}. For a Python function use ask and tell, or minimize."
+                )
+            objective = Native(objective, self._backend.dtype)
+        self._recount()
+        if self.live == 0:
+            return
+        live, calls = self.live, self.calls
+        runs = Runs(self._backend, self._backend.running(self.rows), objective.address, objective.user_data)
+
+        def beat() -> None:
+            self.live = live - runs.finished
+            self.calls = calls + runs.evaluations
+            if watch is not None:
+                watch(self)
+
+        try:
+            runs.solve(self.workers, beat)
+        finally:
+            self.calls = calls + runs.evaluations
+            self._recount()
+        if watch is not None:
+            watch(self)
 
     def stop(self) -> None:
         """End every member that still runs, with status STOPPED."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
+
+_BEAT = 0.05
+"""Seconds."""
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -73,6 +77,52 @@ def run(task: Callable[[int, int], T], count: int, parts: int) -> list[T]:
     finally:
         wait(futures)  # whatever happens here, nobody works on after the return
     return [*(future.result() for future in futures), last]
+
+
+def side_by_side(
+    task: Callable[[T], None], each: Sequence[T], halt: Callable[[], None], beat: Callable[[], object]
+) -> None:
+    """Call `task` with one of `each` in a thread of its own, and `beat` here every 50 ms, until all have returned.
+
+    What `beat` raises, or Ctrl-C, is raised after `halt` was called and all tasks have come to their ends; what a
+    task raises, too. A task that begins after `halt` must return at once.
+
+    The tasks themselves tell that they have begun and ended: Ctrl-C may come while a thread starts, and `Thread.join`,
+    interrupted, takes a thread for dead that is not (Python 3.11 and 3.12).
+    """
+    errors: list[BaseException] = []
+    begun: list[int] = []
+    ended: list[int] = []
+    bell = threading.Lock()
+    bell.acquire()
+
+    def guarded(argument: T) -> None:
+        begun.append(1)
+        try:
+            task(argument)
+        except BaseException as error:
+            errors.append(error)
+            halt()
+        ended.append(1)
+        with suppress(RuntimeError):  # another one has rung, too
+            bell.release()
+
+    try:
+        for argument in each:
+            threading.Thread(target=guarded, args=(argument,), name="fastbfgs", daemon=True).start()
+        while len(ended) < len(each):
+            if not bell.acquire(timeout=_BEAT):
+                beat()
+    except BaseException as error:
+        errors.insert(0, error)
+        halt()
+    while len(ended) < len(begun):
+        try:
+            bell.acquire(timeout=_BEAT)
+        except KeyboardInterrupt as error:  # nobody works on after the return, however often it is pressed
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def _shared(size: int) -> ThreadPoolExecutor:
