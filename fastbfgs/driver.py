@@ -39,8 +39,30 @@ def run(
                 if watch(solver):
                     solver.stop()
     except BaseException as error:
-        with suppress(AttributeError, TypeError):  # an exception class may refuse both
-            error.partial_result = report()  # type: ignore[attr-defined]
-            error.add_note("fastbfgs: the best points so far are in this exception's attribute partial_result.")
+        _keep(error, report)
         raise
     return report()
+
+
+def run_compiled(
+    solver: Solver, objective: Any, watchers: Sequence[Callable[[Solver], Any]], report: Callable[[], Any]
+) -> Any:
+    """Do what `run` does for a compiled objective, a `Native`; the watchers look on now and then, and stop nothing."""
+
+    def watch(solver: Solver) -> None:
+        for each in watchers:
+            each(solver)
+
+    try:
+        solver.run(objective, watch)
+    except BaseException as error:
+        _keep(error, report)
+        raise
+    return report()
+
+
+def _keep(error: BaseException, report: Callable[[], Any]) -> None:
+    """Leave the report in `error`."""
+    with suppress(AttributeError, TypeError):  # an exception class may refuse both
+        error.partial_result = report()  # type: ignore[attr-defined]
+        error.add_note("fastbfgs: the best points so far are in this exception's attribute partial_result.")

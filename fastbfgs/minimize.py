@@ -18,6 +18,7 @@ import numpy as np
 from fastbfgs import driver, interop
 from fastbfgs.differences import SCHEMES, Stencil
 from fastbfgs.inverse import inverse_hessian
+from fastbfgs.native import Native, is_compiled
 from fastbfgs.objective import Differences, Objective
 from fastbfgs.observers import Callback, Progress
 from fastbfgs.options import Options
@@ -128,6 +129,9 @@ def minimize(
         shape ``(k,)``, and g of shape ``(k, n)`` with ``jac=True``. A batch function with a parameter named ``rows``
         is also given the indices ``(k,)`` of those members in the flattened batch.
         It owns the x it is given. NaN or infinite values are taken as "too far".
+        Or a compiled objective of f and g: a `scipy.LowLevelCallable`, a Numba cfunc, a ctypes function or a capsule of
+        Cython, see `Solver.run`. Then all runs without the interpreter, in `workers` threads. User data stands for
+        `args` and `batch_args`, `progress` for `callback`; those, `record` and `return_all` are errors.
     x0 : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
     args : tuple, optional
@@ -172,7 +176,7 @@ def minimize(
         use. Results do not depend on it.
     progress : True or callable, optional
         True shows a bar (needs tqdm; a tqdm class does too). Another callable gets ``(finished, members, calls)``
-        after every call of fun.
+        after every call of fun; if fun is compiled, about 20 times a second.
     record : callable, optional
         Gets every accepted iterate, the starts first, without another evaluation: a `fastbfgs.Accepted` after each
         call of fun that moved any member. `fastbfgs.Paths` is one that keeps them in arrays. f and g are those that
@@ -250,12 +254,9 @@ def minimize(
     >>> bool(abs(result.x - np.minimum(centre, limit)).max() < 1e-5)
     True
     """
-    if not callable(fun):
-        raise TypeError(
-            f"fun must be callable; got {type(fun).__name__}. Compiled objectives are not part of this release."
-            if type(fun).__name__ == "LowLevelCallable"
-            else f"fun must be callable; got {type(fun).__name__}"
-        )
+    compiled = is_compiled(fun)
+    if not (compiled or callable(fun)):
+        raise TypeError(f"fun must be callable; got {type(fun).__name__}")
     start = interop.start(x0)
     single, shape, n = start.ndim == 1, start.shape[:-1], start.shape[-1]
     if method is None:
@@ -283,6 +284,9 @@ def minimize(
     if not isinstance(batch_args, tuple):
         batch_args = (batch_args,)
 
+    if compiled:
+        _refuse_of_compiled(jac, args, batch_args, callback, record, options)
+        native, jac = Native(fun, start.dtype), True
     arrays = _batch_arrays(batch_args, shape)
     box = interop.box(bounds, shape, n, start.dtype)
     kernel, face = _split_options(options, tol, name, method, n)
@@ -293,8 +297,10 @@ def minimize(
         read = interop.matrix if name == "BFGS" else interop.diagonal
         h0 = read(h0, shape, n, start.dtype, "hess_inv0")
     with _mapping(face.get("workers"), single, jac) if "workers" in face else nullcontext() as mapping:
-        objective: Objective
-        if jac is True or callable(jac):
+        objective: Objective | Native
+        if compiled:
+            objective = native
+        elif jac is True or callable(jac):
             objective = Objective(fun, jac, args, arrays, single)
         else:
             scheme, absolute = _scheme(jac, _step("eps", face.get("eps", _DIALECTS[name].eps), n))
@@ -329,7 +335,10 @@ def minimize(
         if callback is not None:
             watchers.append(Callback(callback, lambda: _intermediate(solver, objective)))
         with closing(bar) if bar is not None else nullcontext():
-            result = driver.run(solver, objective, watchers, report)
+            if isinstance(objective, Native):
+                result = driver.run_compiled(solver, objective, watchers, report)
+            else:
+                result = driver.run(solver, objective, watchers, report)
     if face.get("disp"):
         _show(result)
     return result
@@ -452,7 +461,8 @@ class BatchResult:
         The finer `fastbfgs.Status`.
     success : ndarray (...) of bool
     calls : int
-        Calls of fun, for all members together.
+        Calls of fun, for all members together: the largest nfev if fun is called for all at once, the sum if it is
+        compiled.
     method : {"L-BFGS-B", "L-BFGS", "BFGS"}
     hess_inv : ndarray (..., n, n) or None
         For BFGS the inverse Hessians at the end. None for the others, and for what a callback sees: `Solver.pairs`
@@ -569,7 +579,7 @@ def _scipy() -> Any:
     return scipy.optimize
 
 
-def _scipy_result(solver: Solver, objective: Objective, h0: Any, iterates: Iterates | None) -> Any:
+def _scipy_result(solver: Solver, objective: Objective | Native, h0: Any, iterates: Iterates | None) -> Any:
     """Return where the solver stands in SciPy's words."""
     result, method = solver.result(), solver.options.method
     vectors = None if iterates is None else iterates.vectors()
@@ -591,7 +601,7 @@ def _scipy_result(solver: Solver, objective: Objective, h0: Any, iterates: Itera
     return answer
 
 
-def _intermediate(solver: Solver, objective: Objective) -> Any:
+def _intermediate(solver: Solver, objective: Objective | Native) -> Any:
     """Return what a callback sees."""
     result = solver.result()
     if solver.shape:
@@ -603,7 +613,7 @@ def _intermediate(solver: Solver, objective: Objective) -> Any:
 
 
 def _batch_result(
-    result: Result, objective: Objective, method: str, h: np.ndarray | None = None, vectors: Any = None
+    result: Result, objective: Objective | Native, method: str, h: np.ndarray | None = None, vectors: Any = None
 ) -> BatchResult:
     return BatchResult(
         x=result.x, fun=result.f.astype(result.x.dtype, copy=False), jac=_gradient(result, objective),
@@ -613,7 +623,7 @@ def _batch_result(
     )  # fmt: skip
 
 
-def _gradient(result: Result, objective: Objective) -> np.ndarray:
+def _gradient(result: Result, objective: Objective | Native) -> np.ndarray:
     """Return the gradient of a result, NaN where no difference was taken, as in SciPy."""
     g = result.g
     if objective.fixed is not None:
@@ -692,6 +702,23 @@ def _defaults(name: str, n: int) -> dict[str, Any]:
 @lru_cache
 def _default_options(name: str, n: int) -> Options:
     return Options(**_defaults(name, n))
+
+
+def _refuse_of_compiled(jac: Any, args: Any, batch_args: Any, callback: Any, record: Any, options: Any) -> None:
+    """Raise an error for what needs the interpreter at every evaluation, or has no place in the C signature."""
+    if jac is not None and jac is not True:
+        raise ValueError(f"a compiled fun gives f and g, so jac must be True or left out; got {jac!r}")
+    if args or batch_args:
+        name = "args" if args else "batch_args"
+        raise ValueError(f"a compiled fun takes no {name}; give it the user data of a scipy.LowLevelCallable")
+    if callback is not None:
+        raise ValueError(
+            "a compiled fun runs without the interpreter, so no callback can be called; use progress, or maxiter"
+        )
+    if record is not None:
+        raise ValueError("a compiled fun runs without the interpreter, so nothing can be recorded; leave record out")
+    if isinstance(options, Mapping) and options.get("return_all"):
+        raise ValueError("a compiled fun runs without the interpreter, so return_all cannot be kept; leave it out")
 
 
 def _batch_arrays(batch_args: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
