@@ -17,6 +17,7 @@ MODULES = [
     "interop",
     "inverse",
     "minimize",
+    "native",
     "nests",
     "objective",
     "observers",

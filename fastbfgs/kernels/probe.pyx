@@ -3,6 +3,7 @@ import numpy as np
 
 cimport numpy as cnp
 from cython cimport floating
+from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
 from fastbfgs.kernels.bfgs cimport bfgs_direction, bfgs_push
@@ -183,3 +184,28 @@ def dot(const floating[::1] a, const floating[::1] b):
 def norm(const floating[::1] a):
     """vectors.pxd: ||a||_2"""
     return _norm(a.shape[0], &a[0], max_abs(a.shape[0], &a[0]))
+
+
+cdef api double rosenbrock(int64_t member, int64_t n, const double *x, double *g, void *user_data) noexcept nogil:
+    """A compiled objective, see include/fastbfgs.h: Rosenbrock's chain."""
+    return chain(n, x, g)
+
+
+cdef api double rosenbrock_f32(int64_t member, int64_t n, const float *x, float *g, void *user_data) noexcept nogil:
+    """The same in float32."""
+    return chain(n, x, g)
+
+
+cdef inline double chain(int64_t n, const floating *x, floating *g) noexcept nogil:
+    cdef:
+        floating t, u
+        double f = 0.0
+        int64_t i
+    g[0] = 0.0
+    for i in range(n - 1):
+        t = x[i + 1] - x[i] * x[i]
+        u = 1 - x[i]
+        f += 100 * t * t + u * u
+        g[i] -= 400 * x[i] * t + 2 * u
+        g[i + 1] = 200 * t
+    return f
