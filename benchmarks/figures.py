@@ -54,6 +54,7 @@ from benchmarks.peers import (
     Solved,
     Stop,
     fastbfgs_batch,
+    fastbfgs_compiled,
     require,
     scipy_options,
 )
@@ -245,6 +246,24 @@ def bounded_member_rows(count: int) -> Iterator[Row]:
     yield from overhead_rows(what, overheads, FASTBFGS, {"BoTorch": 25.0}, count)
 
 
+def compiled_rows(B: int, count: int) -> Iterator[Row]:
+    """Whole runs on a compiled objective against SciPy's loop, and one thread against two."""
+    for n, aim in ((2, 400.0), (10, 300.0)):
+        batch = make("rosenbrock", B, n)
+        runs = {workers: fastbfgs_compiled(batch, STOP, workers) for workers in (1, 2)}
+        scipy = Contest(SCIPY_LOOP, batch)
+        evaluations = runs[1]().evaluations or 0
+        timed = {str(workers): partial(seconds, run) for workers, run in runs.items()}
+        figures = in_turn(timed | {SCIPY_LOOP: scipy.seconds}, count)
+        one, two, theirs = (median(figures[name]) for name in ("1", "2", SCIPY_LOOP))
+        what = f"{B:,} Rosenbrock problems, n = {n}, compiled"
+        mine = f"{number(one)} s, {number(1e6 * one / evaluations)} us per evaluation"
+        beside = f"{number(theirs)} s (SciPy loop, NumPy callable, {SAMPLES[SCIPY_LOOP]} members scaled)"
+        yield Row(f"{what}, 1 thread", mine, beside, number(ratio(figures, SCIPY_LOOP, "1")), f"at least {aim:g}")
+        gain = number(ratio(figures, "1", "2"))
+        yield Row(f"{what}, 2 threads", f"{number(two)} s", f"{number(one)} s (1 thread)", gain, "at least 1.8")
+
+
 def calls_rows(batch: Batch) -> Iterator[Row]:
     """Calls against the largest number of evaluations, and rows passed against their sum."""
     recorder = Recorder(batch.fun)
@@ -406,6 +425,7 @@ def sections(count: int, batch: Batch, everything: bool) -> Iterator[Callable[[]
     yield lambda: member_rows(count)
     yield lambda: bounded_member_rows(count)
     yield lambda: dense_rows(count)
+    yield lambda: compiled_rows(10 * len(batch.x0), count)
     yield lambda: calls_rows(batch)
     for rivals in RIVALS:
         yield partial(evaluation_rows, rivals, everything)

@@ -301,6 +301,20 @@ def fastbfgs_tfp(batch: Batch, stop: Stop) -> Callable[[], Solved]:
     return run
 
 
+def fastbfgs_compiled(batch: Batch, stop: Stop, workers: int | None = 1) -> Callable[[], Solved]:
+    """This package, Rosenbrock's chain compiled: whole runs without the interpreter."""
+    minimize, probe = require("fastbfgs").minimize, require("fastbfgs.kernels.probe")
+    if batch.name != "rosenbrock" or not hasattr(probe, "__pyx_capi__"):
+        raise NotImplementedError(f"{batch.name} is not there in compiled form")
+    fun, options = probe.__pyx_capi__["rosenbrock"], scipy_options(stop)
+
+    def run() -> Solved:
+        result = minimize(fun, batch.x0, method="L-BFGS-B", options=options, workers=workers)
+        return Solved(result.x, int(result.nfev.sum()))
+
+    return run
+
+
 def fastbfgs_ask_tell(batch: Batch, stop: Stop, workers: int | None = 1) -> Callable[[], Solved]:
     """This package, through its Solver."""
     solver_class = require("fastbfgs").Solver
