@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastbfgs import driver, interop
+from fastbfgs.native import Native, is_compiled
 from fastbfgs.objective import Objective, takes_rows
 from fastbfgs.options import Options
 from fastbfgs.result import Result, Status, converged
@@ -181,7 +182,8 @@ def lbfgs_minimize(
         Takes points ``(..., n)`` and returns f ``(...)`` and its gradient ``(..., n)``. All rows come in every call,
         finished ones at their final point, unless `compact` is set. NaN and infinite values are taken as "too far".
         It owns the array it is given. If it has a parameter named ``rows``, that is given the indices of the members in
-        the flattened batch.
+        the flattened batch. Or a compiled objective, see `Solver.run`: then all runs without the interpreter, and there
+        can be no `stopping_condition`.
     initial_position : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
     previous_optimizer_results : LBfgsOptimizerResults, optional
@@ -400,6 +402,13 @@ def _run(
     report: Callable[[], Any],
 ) -> Any:
     """Run `solver` on the function, until all have finished or the condition holds."""
+    if is_compiled(function):
+        if not (condition is None or condition is converged_all):
+            raise ValueError(
+                "a compiled value_and_gradients_function runs without the interpreter, so only converged_all can be "
+                "its stopping_condition; leave it out"
+            )
+        return driver.run_compiled(solver, Native(function, solver.result().x.dtype), [], report)
     if not callable(function):
         raise TypeError(f"value_and_gradients_function must be callable; got {type(function).__name__}")
     if not (condition is None or callable(condition)):

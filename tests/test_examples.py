@@ -1,4 +1,4 @@
-"""Every file of examples/ runs, and what it finds is true."""
+"""What examples/pathfinder.py finds is true. (The compiled objectives there: `test_native.py`.)"""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from tests import oracle
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
-def test_runs(file, capsys):
-    runpy.run_path(str(file), run_name="__main__")
-    assert capsys.readouterr().out
+def test_it_runs(capsys):
+    runpy.run_path(str(EXAMPLES / "pathfinder.py"), run_name="__main__")
+    assert "normal: 20 paths" in capsys.readouterr().out
 
 
 # ----------------------------------------------------------------------------------------------

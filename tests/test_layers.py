@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "result",
         "solver",
     },
-    "tfp.py": {"driver", "interop", "objective", "options", "result", "solver"},
+    "tfp.py": {"driver", "interop", "native", "objective", "options", "result", "solver"},
     "trace.py": {"nests", "observers", "optimizers", "records"},
     "records.py": {"nests", "optimizers"},
     "records.pxd": set(),

@@ -538,6 +538,7 @@ def test_other_spellings(text):
         ({"batch_args": (np.zeros(3),)}, "takes no batch_args.*user data"),
         ({"callback": print}, "no callback.*progress"),
         ({"method": "BFGS", "options": {"return_all": True}}, "return_all cannot be kept"),
+        ({"record": print}, "nothing can be recorded"),
     ],
 )
 def test_arguments_that_do_not_go_with_it(keywords, message):

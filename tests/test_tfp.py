@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import pickle
 from collections import namedtuple
@@ -843,6 +844,35 @@ def test_evaluations_are_a_tenth_of_tfps(minimize):
     results = minimize(rosenbrock, x0, tolerance=1e-5, max_iterations=1000, compact=True)
     assert results.converged.all() and not results.failed.any()
     assert results.member_evaluations.sum() < 475_000 / 10
+
+
+# ----------------------------------------------------------------------------------------------
+# Compiled objectives
+
+
+@DTYPES
+@BOTH
+def test_compiled(minimize, dtype):
+    """The same bits, whoever calls the function; a run by both is one run."""
+    kind = ctypes.c_double if dtype is np.float64 else ctypes.c_float
+    vector, whole = ctypes.POINTER(kind), ctypes.c_int64
+
+    @ctypes.CFUNCTYPE(ctypes.c_double, whole, whole, vector, vector, ctypes.c_void_p)
+    def compiled(member, n, x, g, user_data):
+        f, gradient = rosenbrock(np.ctypeslib.as_array(x, (n,)).copy())
+        np.ctypeslib.as_array(g, (n,))[:] = gradient
+        return float(f)
+
+    x0 = np.random.default_rng(43).uniform(-2, 2, (3, 2, 4)).astype(dtype)
+    expected = minimize(rosenbrock, x0, max_iterations=20)
+    results = minimize(compiled, x0, max_iterations=20, stopping_condition=converged_all)
+    assert_same(results, expected)
+    assert results.num_objective_evaluations == results.member_evaluations.sum()
+    if minimize is lbfgs_minimize:
+        first = minimize(rosenbrock, x0, max_iterations=20, stopping_condition=lambda c, f: True)
+        assert_same(minimize(compiled, previous_optimizer_results=first, max_iterations=20), expected)
+    with pytest.raises(ValueError, match="only converged_all can be its stopping"):
+        minimize(compiled, x0, stopping_condition=converged_any)
 
 
 # ----------------------------------------------------------------------------------------------
