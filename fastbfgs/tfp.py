@@ -291,9 +291,8 @@ def lbfgs_minimize(
 
     def report() -> LBfgsOptimizerResults:
         s, y = solver.memories()
-        return LBfgsOptimizerResults._make(
-            (*_common(solver, resting), s, y, *_members(solver), (*solver.searches(), h0))
-        )
+        common, members = _fields(solver, resting)
+        return LBfgsOptimizerResults._make((*common, s, y, *members, (*solver.searches(), h0)))
 
     results: LBfgsOptimizerResults = _run(solver, value_and_gradients_function, stopping_condition, resting, report)
     return results
@@ -383,7 +382,8 @@ def bfgs_minimize(
 
     def report() -> BfgsOptimizerResults:
         H = solver.inverse_hessian()
-        return BfgsOptimizerResults._make((*_common(solver), H, scale_initial_inverse_hessian, *_members(solver)))
+        common, members = _fields(solver, None)
+        return BfgsOptimizerResults._make((*common, H, scale_initial_inverse_hessian, *members))
 
     results: BfgsOptimizerResults = _run(solver, value_and_gradients_function, stopping_condition, None, report)
     return results
@@ -478,18 +478,13 @@ def _verdicts(reason: np.ndarray) -> tuple[Any, Any]:
     return good, (reason == Status.ABNORMAL) | (reason == Status.NONFINITE_START)
 
 
-def _common(solver: Solver, resting: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[Any, ...]:
-    """Return the first fields of both kinds of results."""
+def _fields(solver: Solver, resting: tuple[np.ndarray, np.ndarray] | None) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return what both kinds of results begin with, and what they say of each member: its counts and its reason."""
     result = solver.result()
     f = np.asarray(result.f, result.x.dtype)[()]
     nit = int(np.max(result.nit, initial=0))
-    return (*_flags(solver, resting), nit, solver.calls, result.x, f, result.g)
-
-
-def _members(solver: Solver) -> tuple[Any, Any, Any]:
-    """Return iterations, evaluations and reason of each member."""
-    result = solver.result()
-    return result.nit, result.nfev, result.status
+    common = (*_flags(solver, resting), nit, solver.calls, result.x, f, result.g)
+    return common, (result.nit, result.nfev, result.status)
 
 
 def _diagonal(estimate: Any, start: np.ndarray) -> interop.Checked | None:
