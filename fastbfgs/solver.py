@@ -324,8 +324,7 @@ class Solver:
         ValueError
             If the method is "BFGS".
         """
-        if self.options.method == "BFGS":
-            raise ValueError("BFGS remembers no pairs; take inverse_hessian()")
+        self._require_pairs()
         return self._backend.pairs(range(len(self))[member])
 
     def memories(self) -> tuple[np.ndarray, np.ndarray]:
@@ -338,10 +337,13 @@ class Solver:
         ValueError
             If the method is "BFGS".
         """
-        if self.options.method == "BFGS":
-            raise ValueError("BFGS remembers no pairs; take inverse_hessian()")
+        self._require_pairs()
         s, y = (memory.reshape(len(memory), *self.shape, self.n) for memory in self._backend.memories())
         return s, y
+
+    def _require_pairs(self) -> None:
+        if self.options.method == "BFGS":
+            raise ValueError("BFGS remembers no pairs; take inverse_hessian()")
 
     def searches(self) -> tuple[np.ndarray, np.ndarray]:
         """Return what a `Result` and `memories` leave out: the line searches under way, two arrays for `resume`."""
