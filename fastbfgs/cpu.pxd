@@ -5,6 +5,7 @@ from cython cimport floating
 from libc.stdint cimport int64_t
 
 from fastbfgs.kernels.state cimport Member, Rules, Work
+from fastbfgs.kernels.tile cimport Tile
 
 cdef class CPU:
     cdef:
@@ -31,10 +32,10 @@ cdef class CPU:
         Member *_member(self, Py_ssize_t b) noexcept nogil
         void _fetch(self, Py_ssize_t b) noexcept nogil
         void _point(self, Py_ssize_t b, char *x, Py_ssize_t k) noexcept nogil
-        void _advance(
-            self, Py_ssize_t b, const Work *work, double f, const char *g, Py_ssize_t k,
-            Py_ssize_t *accepted, Py_ssize_t *finished
-        ) noexcept nogil
+        bint _advance(self, Py_ssize_t b, double f, const char *g) noexcept nogil
+        void _set_off(self, Py_ssize_t b, const Work *work) noexcept nogil
+        void _join(self, Py_ssize_t b, Tile *tile) noexcept nogil
+        Py_ssize_t _set_off_together(self, Tile *tile, const Work *work) noexcept nogil
         void _take_up(
             self, Py_ssize_t b, const floating *s, const floating *y, bint run, bint anew
         ) noexcept nogil

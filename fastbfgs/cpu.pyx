@@ -8,10 +8,11 @@ from libc.math cimport isfinite, NAN
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from fastbfgs.kernels.advance cimport RUNNING, advance, point, reopen
-from fastbfgs.kernels.box cimport work_in, work_size
+from fastbfgs.kernels.advance cimport RUNNING, advance, point, reopen, set_off, set_off_together, together
 from fastbfgs.kernels.lbfgs cimport forget, push
 from fastbfgs.kernels.state cimport BFGS, BOXED, LBFGS, Member, Work
+from fastbfgs.kernels.tile cimport TILE, Tile, fits
+from fastbfgs.kernels.work cimport CACHE_LINE, work_in, work_size
 
 from fastbfgs import threads
 from fastbfgs.kernels.advance import RECORD
@@ -21,7 +22,6 @@ cnp.import_array()
 cdef object np_float64 = np.float64, np_float32 = np.float32
 
 cdef enum:
-    CACHE_LINE = 64
     FETCH_AT_MOST = 4096    # bytes; longer vectors are read in order, which the hardware foresees
 
 cdef extern from *:
@@ -77,6 +77,7 @@ cdef class CPU:
         rules.method = BFGS if options.method == "BFGS" else LBFGS
         rules.m = options.history if rules.method == LBFGS else 0
         rules.scale_h0 = h0 is None if options.scale_h0 is None else options.scale_h0
+        rules.narrow = together(rules)
         rules.tables = box is not None
         rules.c1 = options.c1
         rules.c2 = options.c2
@@ -94,7 +95,7 @@ cdef class CPU:
         self.workers = workers
         self.typenum = x0.dtype.num
 
-        self.record_size = sizeof(Member) + 2 * rules.m * sizeof(double)
+        self.record_size = sizeof(Member) + rules.m * sizeof(double)
         if rules.tables:
             self.record_size += 2 * rules.m * rules.m * sizeof(double)
         self.records = np.zeros((self.B, self.record_size), np.uint8)
@@ -110,7 +111,7 @@ cdef class CPU:
         self.box = box
         self.box_data = NULL if box is None else cnp.PyArray_BYTES(box)
         self.box_size = 2 * rules.n * x0.dtype.itemsize if box is not None and box.ndim == 3 else 0
-        self.work_size = work_size(rules, x0.dtype.itemsize) if rules.tables else 0
+        self.work_size = work_size(rules, x0.dtype.itemsize)
         self.works = [np.empty(self.work_size, np.uint8)]
         self.work = work_in(rules, cnp.PyArray_BYTES(self.works[0]))
 
@@ -187,18 +188,35 @@ cdef class CPU:
             const Py_ssize_t *row = <const Py_ssize_t *>cnp.PyArray_DATA(rows)
             const double *value = <const double *>cnp.PyArray_DATA(f)
             const char *gradient = cnp.PyArray_BYTES(g)
-            Py_ssize_t k, accepted = 0, finished = 0
+            Py_ssize_t size = self.rules.n * cnp.PyArray_ITEMSIZE(g), k, accepted = 0, finished = 0
+            Member *member
+            int64_t nit
             Work work
+            Tile tile
         try:
             room = self.works.pop()
         except IndexError:                                  # as many threads have theirs as there were
             room = np.empty(self.work_size, np.uint8)
         work = work_in(&self.rules, cnp.PyArray_BYTES(room))
         with nogil:
+            tile.count = 0
             for k in range(first, last):
                 if k + 1 < last:
                     self._fetch(row[k + 1])
-                self._advance(row[k], &work, value[k], gradient, k, &accepted, &finished)
+                member = self._member(row[k])
+                if member.status >= 0:
+                    continue
+                nit = member.nit
+                if self._advance(row[k], value[k], gradient + k * size):
+                    if fits(&self.rules, member):
+                        self._join(row[k], &tile)
+                        if tile.count == TILE:
+                            finished += self._set_off_together(&tile, &work)
+                    else:
+                        self._set_off(row[k], &work)
+                accepted += member.nit > nit
+                finished += member.status >= 0
+            finished += self._set_off_together(&tile, &work)
         self.works.append(room)
         return accepted, finished
 
@@ -208,34 +226,49 @@ cdef class CPU:
             char *record = self.record + b * self.record_size
             char *v = self.vector + b * self.vector_size
             Py_ssize_t i
-        for i in range(<Py_ssize_t>(sizeof(Member) + 2 * self.rules.m * sizeof(double)) // CACHE_LINE + 1):
+        for i in range(<Py_ssize_t>(sizeof(Member) + self.rules.m * sizeof(double)) // CACHE_LINE + 1):
             prefetch(record + i * CACHE_LINE)
         for i in range(min(self.vector_size, FETCH_AT_MOST) // CACHE_LINE + 1):
             prefetch(v + i * CACHE_LINE)
 
-    cdef void _advance(
-        self, Py_ssize_t b, const Work *work, double f, const char *g, Py_ssize_t k,
-        Py_ssize_t *accepted, Py_ssize_t *finished
-    ) noexcept nogil:
-        """Tell member b f and row k of g; count what that led to. A member at rest stays as it is."""
-        cdef:
-            Member *member = self._member(b)
-            char *v = self.vector + b * self.vector_size
-            char *h0 = self.h0_data
-            char *box = self.box_data + b * self.box_size
-            int64_t nit = member.nit
-        if member.status >= 0:
-            return
-        if h0 != NULL:
-            h0 += b * self.h0_size
+    cdef bint _advance(self, Py_ssize_t b, double f, const char *g) noexcept nogil:
+        """Tell member b f and g; has it to set off then?"""
+        v = self.vector + b * self.vector_size
+        h0 = self.h0_data + b * self.h0_size if self.h0_data != NULL else NULL
+        box = self.box_data + b * self.box_size
         if self.typenum == cnp.NPY_DOUBLE:
-            advance(&self.rules, member, <double *>v, <double *>h0, <double *>box, work,
-                    f, <const double *>g + k * self.rules.n)
+            return advance(
+                &self.rules, self._member(b), <double *>v, <double *>h0, <double *>box, f, <const double *>g)
+        return advance(&self.rules, self._member(b), <float *>v, <float *>h0, <float *>box, f, <const float *>g)
+
+    cdef void _set_off(self, Py_ssize_t b, const Work *work) noexcept nogil:
+        v = self.vector + b * self.vector_size
+        h0 = self.h0_data + b * self.h0_size if self.h0_data != NULL else NULL
+        box = self.box_data + b * self.box_size
+        if self.typenum == cnp.NPY_DOUBLE:
+            set_off(&self.rules, self._member(b), <double *>v, <double *>h0, <double *>box, work)
         else:
-            advance(&self.rules, member, <float *>v, <float *>h0, <float *>box, work,
-                    f, <const float *>g + k * self.rules.n)
-        accepted[0] += member.nit > nit
-        finished[0] += member.status >= 0
+            set_off(&self.rules, self._member(b), <float *>v, <float *>h0, <float *>box, work)
+
+    cdef void _join(self, Py_ssize_t b, Tile *tile) noexcept nogil:
+        """Let member b wait for its direction in the tile."""
+        tile.member[tile.count] = self._member(b)
+        tile.v[tile.count] = self.vector + b * self.vector_size
+        tile.h0[tile.count] = self.h0_data + b * self.h0_size if self.h0_data != NULL else NULL
+        tile.count += 1
+
+    cdef Py_ssize_t _set_off_together(self, Tile *tile, const Work *work) noexcept nogil:
+        """Let all members of the tile set off, and leave it; return how many of them stop instead."""
+        cdef Py_ssize_t finished = 0, lane
+        if self.typenum == cnp.NPY_DOUBLE:
+            set_off_together(
+                &self.rules, tile.count, tile.member, <double **>tile.v, <const double **>tile.h0, work)
+        else:
+            set_off_together(&self.rules, tile.count, tile.member, <float **>tile.v, <const float **>tile.h0, work)
+        for lane in range(tile.count):
+            finished += tile.member[lane].status >= 0
+        tile.count = 0
+        return finished
 
     cpdef point_one(self):
         """Return the point that the only member asks about: (n,), the caller's to keep.
@@ -251,12 +284,19 @@ cdef class CPU:
 
     cpdef bint tell_one(self, f, g) except -1:
         """Take the number f and g (n,) for the only member; False, and nothing done, if they are not such."""
+        cdef:
+            Member *member = self._member(0)
+            int64_t nit = member.nit
         if not (type(f) is float or type(f) is np_float64 or type(f) is np_float32):
             return False
         if not self._native(g, self.typenum, 1, self.rules.n):
             return False
         self.accepted = self.finished = 0
-        self._advance(0, &self.work, f, cnp.PyArray_BYTES(g), 0, &self.accepted, &self.finished)
+        if member.status < 0:
+            if self._advance(0, f, cnp.PyArray_BYTES(g)):
+                self._set_off(0, &self.work)
+            self.accepted = member.nit > nit
+            self.finished = member.status >= 0
         return True
 
     cdef bint _native(self, array, int typenum, int ndim, Py_ssize_t length) noexcept:

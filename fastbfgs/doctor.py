@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import fastbfgs
+from fastbfgs import kernels
 
 MEMBERS, N = 1_000, 10
 
@@ -183,6 +184,7 @@ def _processor(warnings: list[str]) -> Iterable[str]:
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     whole = os.cpu_count() or count
     yield f"Cores          {count} for this process" + (f", of {whole}" if whole != count else "")
+    yield f"Instructions   {kernels.INSTRUCTIONS}, of {', '.join(kernels.AVAILABLE)} (FASTBFGS_INSTRUCTIONS)"
     setting = os.environ.get("FASTBFGS_NUM_THREADS")
     if setting is None:
         yield f"Threads        up to {count} for the solver's own work (FASTBFGS_NUM_THREADS is not set)"

@@ -1,5 +1,9 @@
 """Whole runs on a compiled objective: without the interpreter, each member from start to end, in threads.
 
+A thread runs narrow members in groups, each until it needs a direction, and then finds those together, see
+kernels/tile.pxd. The members of a group are any that are there: who ends makes room for the next. Wider members run one
+after the other.
+
 The calling thread works alone for the first millisecond, by the clock, which is all that a small problem takes. After
 that it only waits, where Ctrl-C reaches it at once, and the members are run by threads of their own. They take members
 from one counter, a few at a time, and look at one flag after every evaluation. A member that the flag or the clock
@@ -15,9 +19,10 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time_t
 
 from fastbfgs.cpu cimport CPU
-from fastbfgs.kernels.advance cimport advance, point
-from fastbfgs.kernels.box cimport work_in
+from fastbfgs.kernels.advance cimport advance, point, set_off
 from fastbfgs.kernels.state cimport Member, Rules, Work
+from fastbfgs.kernels.tile cimport TILE, Tile, fits
+from fastbfgs.kernels.work cimport CACHE_LINE, aligned, work_in
 
 from fastbfgs import threads
 
@@ -27,9 +32,9 @@ ctypedef double (*Objective)(int64_t, int64_t, const double *, double *, void *)
 ctypedef double (*ObjectiveF32)(int64_t, int64_t, const float *, float *, void *) noexcept nogil
 
 cdef enum:
-    CACHE_LINE = 64
     ALONE_NS = 1_000_000        # a thread costs 0.1 ms to begin and end
     SHARES = 64                 # of a thread: members differ in length
+    GROUPS = 16                 # of a thread at least: what it has begun it must end alone
     SHARE_AT_MOST = 64          # members; the counter is touched once for each share
 
 cdef extern from *:
@@ -39,14 +44,18 @@ cdef extern from *:
         static __int64 fastbfgs_add(volatile __int64 *number, __int64 more)
         { return _InterlockedExchangeAdd64(number, more); }
         static __int64 fastbfgs_look(volatile __int64 *number) { return *number; }
+        static void fastbfgs_put(volatile __int64 *number, __int64 value) { *number = value; }
     #else
         static inline int64_t fastbfgs_add(int64_t *number, int64_t more)
         { return __atomic_fetch_add(number, more, __ATOMIC_RELAXED); }
         static inline int64_t fastbfgs_look(int64_t *number) { return __atomic_load_n(number, __ATOMIC_RELAXED); }
+        static inline void fastbfgs_put(int64_t *number, int64_t value)
+        { __atomic_store_n(number, value, __ATOMIC_RELAXED); }
     #endif
     """
     int64_t add "fastbfgs_add" (int64_t *number, int64_t more) noexcept nogil     # returns what it was
     int64_t look "fastbfgs_look" (int64_t *number) noexcept nogil
+    void put "fastbfgs_put" (int64_t *number, int64_t value) noexcept nogil
 
 cdef extern from "<time.h>":
     struct timespec:
@@ -61,9 +70,19 @@ cdef struct Shared:             # by the threads of a run: what they read on one
     int64_t next                # the first member that nobody has taken
     char[CACHE_LINE] behind
 
+cdef enum Stretch:              # why a member does not go on
+    DUE                         # it waits for a direction
+    FINISHED
+    HALTED
+
 cdef struct Room:               # a thread's own, on cache lines of its own
-    int64_t finished
+    int64_t finished            # these two nobody else writes
     int64_t evaluations
+    Py_ssize_t next             # the members it has taken and not begun: from this row up to that
+    Py_ssize_t last
+    Py_ssize_t live             # how many it has begun, and which
+    Py_ssize_t lane[TILE]
+    Tile tile
     Work work
     char *x
     char *g
@@ -90,16 +109,16 @@ cdef class Runs:
         CPU cpu
         object rows
         list memories                   # of the threads' rooms
-        const Py_ssize_t *row
-        Py_ssize_t count, share
+        Py_ssize_t *row
+        Py_ssize_t count, share, lanes
         void *objective
         void *user_data
         Shared shared
 
     def __init__(self, CPU cpu, cnp.ndarray rows, size_t address, size_t user_data):
         self.cpu = cpu
-        self.rows = np.ascontiguousarray(rows, np.intp)
-        self.row = <const Py_ssize_t *>cnp.PyArray_DATA(self.rows)
+        self.rows = np.array(rows, np.intp)
+        self.row = <Py_ssize_t *>cnp.PyArray_DATA(self.rows)
         self.count = cnp.PyArray_SIZE(rows)
         self.objective = <void *>address
         self.user_data = <void *>user_data
@@ -120,12 +139,14 @@ cdef class Runs:
         What `beat` raises, and Ctrl-C, passes through, when all threads have come to rest.
         """
         self._add_room()
+        self.lanes = min(1 + self.count // GROUPS, TILE)
         self._alone(self.memories[0])
         cdef Py_ssize_t left = self.count - self.shared.next
         if left == 0:
             return
         workers = min(workers, left)
         self.share = min(1 + left // (SHARES * workers), SHARE_AT_MOST)
+        self.lanes = min(1 + left // (GROUPS * workers), TILE)
         while len(self.memories) < workers:
             self._add_room()
         threads.side_by_side(self._work, self.memories, self.halt, beat)
@@ -150,67 +171,101 @@ cdef class Runs:
         cdef:
             CPU cpu = self.cpu
             Room *room = room_in(memory)
-            int64_t begin
         with nogil:
-            begin = clock_ns()
-            while self.shared.next < self.count and self._run(cpu, self.row[self.shared.next], room, begin):
-                self.shared.next += 1
+            room.next = 0
+            room.last = self.count
+            self._run(cpu, room, clock_ns())
+            while room.live > 0:                            # others will go on with these
+                room.live -= 1
+                room.next -= 1
+                self.row[room.next] = room.lane[room.live]
+            self.shared.next = room.next
 
     def _work(self, memory):
-        """Run shares of members until nobody is left, or somebody calls a halt."""
+        """Run members until nobody is left, or somebody calls a halt."""
         cdef:
             CPU cpu = self.cpu
             Room *room = room_in(memory)
-            Py_ssize_t k = 0, last
         with nogil:
-            while k < self.count and not look(&self.shared.halted):
-                k = add(&self.shared.next, self.share)
-                last = min(k + self.share, self.count)
-                while k < last and not look(&self.shared.halted):
-                    if k + 1 < last:
-                        cpu._fetch(self.row[k + 1])
-                    self._run(cpu, self.row[k], room, 0)
-                    k += 1
+            room.next = room.last = 0
+            self._run(cpu, room, 0)
 
-    cdef bint _run(self, CPU cpu, Py_ssize_t b, Room *room, int64_t begin) noexcept nogil:
-        """Run member b; return whether it has finished.
+    cdef void _run(self, CPU cpu, Room *room, int64_t begin) noexcept nogil:
+        """Run members until nobody is left, or a halt was called, or, if `begin` is not 0, ALONE_NS are over since."""
+        cdef:
+            Py_ssize_t at
+            Stretch end = DUE
+        room.live = room.tile.count = 0
+        while end != HALTED:
+            at = 0
+            while at < self.lanes and end != HALTED and (at < room.live or self._take(cpu, room, begin != 0)):
+                end = self._stretch(cpu, room.lane[at], room, begin)
+                if end == DUE:
+                    cpu._join(room.lane[at], &room.tile)
+                    at += 1
+                elif end == FINISHED:
+                    room.live -= 1
+                    room.lane[at] = room.lane[room.live]
+            cpu._set_off_together(&room.tile, &room.work)
+            if room.live == 0:
+                break
 
-        It has not if a halt was called, or ALONE_NS are over since `begin`, if that is not 0.
-        """
+    cdef bint _take(self, CPU cpu, Room *room, bint alone) noexcept nogil:
+        """Begin one member more, if there is one."""
+        if room.next == room.last:
+            if alone or look(&self.shared.next) >= self.count:
+                return False
+            room.next = add(&self.shared.next, self.share)
+            room.last = min(room.next + self.share, self.count)
+            if room.next >= room.last:
+                room.next = room.last = 0
+                return False
+        room.lane[room.live] = self.row[room.next]
+        room.live += 1
+        room.next += 1
+        if room.next < room.last:
+            cpu._fetch(self.row[room.next])
+        return True
+
+    cdef Stretch _stretch(self, CPU cpu, Py_ssize_t b, Room *room, int64_t begin) noexcept nogil:
+        """Run member b until it needs a direction that a tile can find, or ends, or is stopped."""
         cdef:
             Member *member = cpu._member(b)
             int64_t nfev = member.nfev
             char *v = cpu.vector + b * cpu.vector_size
-            char *h0 = cpu.h0_data
+            char *h0 = cpu.h0_data + b * cpu.h0_size if cpu.h0_data != NULL else NULL
             char *box = cpu.box_data + b * cpu.box_size
-        if h0 != NULL:
-            h0 += b * cpu.h0_size
+            Stretch end
         if cpu.typenum == cnp.NPY_DOUBLE:
-            run(&cpu.rules, member, b, <double *>v, <double *>h0, <double *>box, &room.work, self.objective,
-                self.user_data, <double *>room.x, <double *>room.g, &self.shared.halted, begin)
+            end = run(&cpu.rules, member, b, <double *>v, <double *>h0, <double *>box, &room.work, self.objective,
+                      self.user_data, <double *>room.x, <double *>room.g, &self.shared.halted, begin)
         else:
-            run(&cpu.rules, member, b, <float *>v, <float *>h0, <float *>box, &room.work, self.objective,
-                self.user_data, <float *>room.x, <float *>room.g, &self.shared.halted, begin)
-        add(&room.evaluations, member.nfev - nfev)
-        add(&room.finished, member.status >= 0)
-        return member.status >= 0
+            end = run(&cpu.rules, member, b, <float *>v, <float *>h0, <float *>box, &room.work, self.objective,
+                      self.user_data, <float *>room.x, <float *>room.g, &self.shared.halted, begin)
+        put(&room.evaluations, room.evaluations + member.nfev - nfev)
+        put(&room.finished, room.finished + (end == FINISHED))
+        return end
 
 
-cdef void run(
+cdef Stretch run(
     const Rules *rules, Member *member, Py_ssize_t b, floating *v, const floating *h0, const floating *box,
     const Work *work, void *objective, void *user_data, floating *x, floating *g, int64_t *halted, int64_t begin
 ) noexcept nogil:
-    """Evaluate and advance, until the member finishes or is stopped."""
+    """Evaluate and advance."""
     cdef double f
     while member.status < 0:
         if look(halted) or (begin and <uint64_t>(clock_ns() - begin) >= ALONE_NS):
-            break
+            return HALTED
         point(rules, member, v, box, x)
         if floating is double:
             f = (<Objective>objective)(b, rules.n, x, g, user_data)
         else:
             f = (<ObjectiveF32>objective)(b, rules.n, x, g, user_data)
-        advance(rules, member, v, h0, box, work, f, g)
+        if advance(rules, member, v, h0, box, f, g):
+            if fits(rules, member):
+                return DUE
+            set_off(rules, member, v, h0, box, work)
+    return FINISHED
 
 
 cdef inline Room *room_in(memory) noexcept:
@@ -222,8 +277,3 @@ cdef inline int64_t clock_ns() noexcept nogil:
     cdef timespec now
     timespec_get(&now, TIME_UTC)
     return <int64_t>now.tv_sec * 1_000_000_000 + now.tv_nsec
-
-
-cdef inline char *aligned(char *address) noexcept nogil:
-    """The next start of a cache line."""
-    return <char *>((<size_t>address + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)

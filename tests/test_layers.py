@@ -24,8 +24,10 @@ KERNELS = {
     "kernels.dense",
     "kernels.lbfgs",
     "kernels.state",
+    "kernels.tile",
     "kernels.vectors",
     "kernels.wolfe",
+    "kernels.work",
 }
 FACE = {"fastbfgs"}
 """The public face: ``import fastbfgs``, and the names in its __all__."""
@@ -47,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_version.py": set(),
     "__main__.py": FACE | {"demo", "doctor"},
     "demo.py": FACE,
-    "doctor.py": FACE,
+    "doctor.py": FACE | {"kernels"},
     "minimize.py": {
         "differences",
         "driver",
@@ -85,7 +87,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cpu.pyx": {"threads"} | KERNELS,
     "cpu.pxd": KERNELS,
     "runs.pyx": {"cpu", "threads"} | KERNELS,
-    "kernels/__init__.py": set(),
+    "kernels/__init__.py": {"kernels.instructions"},
     "kernels/advance.pyx": KERNELS,
     "kernels/advance.pxd": KERNELS,
     "kernels/bfgs.pxd": {"kernels.contracts", "kernels.lbfgs", "kernels.state", "kernels.vectors"},
@@ -106,11 +108,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "kernels/contracts.pxd": set(),
     "kernels/dense.pxd": set(),
+    "kernels/instructions.pyx": set(),
     "kernels/lbfgs.pxd": {"kernels.contracts", "kernels.state", "kernels.vectors"},
     "kernels/probe.pyx": KERNELS,
     "kernels/state.pxd": set(),
+    "kernels/tile.pxd": {"kernels.contracts", "kernels.state", "kernels.vectors"},
     "kernels/vectors.pxd": set(),
     "kernels/wolfe.pxd": {"kernels.contracts", "kernels.state"},
+    "kernels/work.pxd": {"kernels.box", "kernels.compact", "kernels.state", "kernels.tile"},
 }
 """File of the package: the modules of the package that it may import."""
 

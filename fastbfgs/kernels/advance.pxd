@@ -17,9 +17,19 @@ cpdef enum Status:
     NONFINITE_START = 22
     UNBOUNDED = 23
 
-cdef void advance(
-    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
+cdef bint advance(
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box,
     double f, const floating *g
+) noexcept nogil
+
+cdef void set_off(
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work
+) noexcept nogil
+
+cdef bint together(const Rules *rules) noexcept nogil
+
+cdef void set_off_together(
+    const Rules *rules, Py_ssize_t count, Member **member, floating **v, const floating **h0, const Work *work
 ) noexcept nogil
 
 cdef void reopen(

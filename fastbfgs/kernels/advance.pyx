@@ -19,10 +19,14 @@ from fastbfgs.kernels.box cimport box_direction, leads_inside, longest_step, pro
 from fastbfgs.kernels.contracts cimport require
 from fastbfgs.kernels.lbfgs cimport direction, forget, push
 from fastbfgs.kernels.state cimport BFGS, BOXED, Member, Rules, Search, Work
+from fastbfgs.kernels.tile cimport TILE, directions, tiles_pay
 from fastbfgs.kernels.vectors cimport dot, max_abs, norm, norm_of_order
 from fastbfgs.kernels.wolfe cimport (
     ACCEPT, GIVE_UP, TAKE_LO, TRIAL, WOLFE_NOISE, Verdict, best_so_far, search_begin, search_step,
 )
+
+cdef enum:
+    TILE_FROM = 3           # members; fewer are done one by one
 
 cdef Member _blank
 RECORD = np.asarray(<Member[:1]>&_blank).dtype
@@ -57,26 +61,29 @@ cdef inline void step(
             require(not member.bounded or box[i] <= x[i] <= box[n + i])
 
 
-cdef void advance(
-    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
+cdef bint advance(
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box,
     double f, const floating *g
 ) noexcept nogil:
-    """Take f and g at the point asked for; decide; ask for the next point, or stop."""
+    """Take f and g at the point asked for; decide; ask for the next point, or stop.
+
+    True if the next point is along a new direction: the caller has to let the member set off.
+    """
     cdef:
         Py_ssize_t n = rules.n, i
         Search *search = &member.search
         double alpha = search.alpha, dphi
         floating *g_lo = v + 3 * n
         Verdict verdict
+        bint due
     require(member.status < 0)
     member.nfev += 1
     if not member.started:
-        begin(rules, member, v, h0, box, work, f, g)
-        return
+        return begin(rules, member, v, box, f, g)
     if f == -INFINITY:
         move(rules, member, v, box, alpha, f, g)
         member.status = UNBOUNDED
-        return
+        return False
 
     dphi = dot(n, v + 2 * n, g)
     if member.bounded and search.evals == 0 and (
@@ -84,8 +91,7 @@ cdef void advance(
         search.largest = longest_step(n, v, v + 2 * n, box)  # only now may a step longer than the first be wanted
     verdict = search_step(rules, search, f, dphi)
     if verdict == ACCEPT:
-        accept(rules, member, v, h0, box, work, alpha, f, g)
-        return
+        return accept(rules, member, v, h0, box, alpha, f, g)
     if search.lo == alpha:
         for i in range(n):
             g_lo[i] = g[i]
@@ -97,19 +103,22 @@ cdef void advance(
         if search.bracketed and (search.dphi_hi >= 0.0 or leads_nowhere(rules, member, v, box, search.hi)):
             member.flat = True
     if verdict == TAKE_LO:
-        accept(rules, member, v, h0, box, work, search.lo, search.phi_lo, g_lo)
+        due = accept(rules, member, v, h0, box, search.lo, search.phi_lo, g_lo)
         if member.nfev >= rules.maxfun and member.status != CONVERGED_GRADIENT:
             member.status = MAXFUN                          # a search cut short says nothing of convergence
-    elif verdict == GIVE_UP:
+            return False
+        return due
+    if verdict == GIVE_UP:
         # Before the memory is blamed: could f have shown what the model promised?
         member.flat |= -search.dphi0 <= WOLFE_NOISE * rules.eps * fabs(search.phi0)
         if member.nfev >= rules.maxfun:
             member.status = MAXFUN
         elif member.count > 0:
             forget(member)
-            set_off(rules, member, v, h0, box, work)
+            return True
         else:
             member.status = STALLED if member.flat else ABNORMAL
+    return False
 
 
 cdef bint leads_nowhere(
@@ -127,19 +136,17 @@ cdef bint leads_nowhere(
     return True
 
 
-cdef void begin(
-    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
-    double f, const floating *g
+cdef bint begin(
+    const Rules *rules, Member *member, floating *v, const floating *box, double f, const floating *g
 ) noexcept nogil:
-    """Take f and g at the start."""
+    """Take f and g at the start; may the member set off?"""
     cdef Py_ssize_t n = rules.n, i
     for i in range(n):
         v[n + i] = g[i]
     member.f = f
     member.g_size = gradient_size(rules, member, v, box)
     member.started = True
-    if may_run(rules, member, v):
-        set_off(rules, member, v, h0, box, work)
+    return may_run(rules, member, v)
 
 
 cdef bint may_run(const Rules *rules, Member *member, const floating *v) noexcept nogil:
@@ -182,10 +189,39 @@ cdef void set_off(
     const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work
 ) noexcept nogil:
     """Choose p, and ask for the first trial along it."""
+    search_along(rules, member, v, h0, box, work, which_way(rules, member, v, h0, box, work))
+
+
+cdef bint together(const Rules *rules) noexcept nogil:
+    """Does it pay to let members set off together?"""
+    return tiles_pay(rules)
+
+
+cdef void set_off_together(
+    const Rules *rules, Py_ssize_t count, Member **member, floating **v, const floating **h0, const Work *work
+) noexcept nogil:
+    """Let `count` members set off, all of which fit into one tile."""
+    cdef:
+        double dphi0[TILE]
+        Py_ssize_t lane
+    if count < TILE_FROM:
+        for lane in range(count):
+            set_off(rules, member[lane], v[lane], h0[lane], NULL, work)
+        return
+    directions(rules, count, member, v, h0, work.tile, dphi0)
+    for lane in range(count):
+        search_along(rules, member[lane], v[lane], h0[lane], NULL, work, dphi0[lane])
+
+
+cdef inline void search_along(
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
+    double dphi0
+) noexcept nogil:
+    """Ask for the first trial along p, if it descends, else along -g; dphi0 is p.g."""
     cdef:
         Py_ssize_t n = rules.n, i
         floating *p = v + 2 * n
-        double dphi0 = which_way(rules, member, v, h0, box, work), length
+        double length
     if member.count > 0 and not (dphi0 < 0.0 and isfinite(dphi0)):
         forget(member)
         dphi0 = which_way(rules, member, v, h0, box, work)
@@ -212,7 +248,7 @@ cdef inline double which_way(
         return box_direction(rules, member, v, box, work)
     if rules.method == BFGS:
         return bfgs_direction(rules, member, v, h0)
-    return direction(rules, member, v, h0)
+    return direction(rules, member, v, h0, work)
 
 
 cdef inline void learn(
@@ -239,11 +275,11 @@ cdef inline double gradient_size(
     return norm_of_order(n, v + n, rules.norm)
 
 
-cdef void accept(
-    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
+cdef bint accept(
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box,
     double alpha, double f, const floating *g
 ) noexcept nogil:
-    """Take the step alpha, where f and g are known; stop there, or set off again."""
+    """Take the step alpha, where f and g are known; stop there, or (True) set off again."""
     cdef:
         Py_ssize_t n = rules.n
         double f_old = member.f, g_size_old = member.g_size
@@ -276,7 +312,8 @@ cdef void accept(
     else:
         if stuck:
             forget(member)                                  # a projected direction may be to blame
-        set_off(rules, member, v, h0, box, work)
+        return True
+    return False
 
 
 cdef void move(

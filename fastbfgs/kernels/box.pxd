@@ -448,25 +448,3 @@ cdef inline double subspace(
         p[i] = <floating>(<double>p[i] + share * (<double>whole[i] - <double>p[i]))
     member.clear = cut(n, x, p, box)
     return dot(n, p, g)
-
-
-# --------------------------------------------------------------------------------------------
-# Scratch
-
-cdef inline Py_ssize_t work_size(const Rules *rules, Py_ssize_t itemsize) noexcept nogil:
-    """Bytes of scratch that a thread needs; `itemsize` is that of the vectors."""
-    cdef Py_ssize_t n = rules.n
-    return (
-        (compact_size(rules.m) + n) * sizeof(double) + n * sizeof(Py_ssize_t)
-        + (1 + columns_of(n)) * n * itemsize
-    )
-
-
-cdef inline Work work_in(const Rules *rules, char *room) noexcept nogil:
-    """Lay the scratch out in `room`, which has `work_size` bytes."""
-    cdef Work work
-    work.small = <double *>room
-    work.t = work.small + compact_size(rules.m)
-    work.order = <Py_ssize_t *>(work.t + rules.n)
-    work.columns = work.order + rules.n
-    return work

@@ -49,7 +49,7 @@ cdef inline bint compact(
     """Set up B in the room `small`; False if rounding has spoilt it."""
     cdef:
         Py_ssize_t n = rules.n, m = rules.m, k = member.count, i, j, q, a, b
-        double *SS = rho_of(member) + 2 * m
+        double *SS = rho_of(member) + m
         double *SY = SS + m * m
         double *row
         floating *s

@@ -11,7 +11,7 @@ from cython cimport floating
 from libc.math cimport isfinite, sqrt
 
 from fastbfgs.kernels.contracts cimport require
-from fastbfgs.kernels.state cimport Member, Rules, rho_of
+from fastbfgs.kernels.state cimport Member, Rules, Work, rho_of
 from fastbfgs.kernels.vectors cimport axpy_dot, dot
 
 cdef enum:
@@ -109,7 +109,7 @@ cdef inline double recursion(
 
 
 cdef inline double direction(
-    const Rules *rules, Member *member, floating *v, const floating *h0
+    const Rules *rules, Member *member, floating *v, const floating *h0, const Work *work
 ) noexcept nogil:
     """p = -H g; return p.g."""
     cdef:
@@ -119,7 +119,7 @@ cdef inline double direction(
     for i in range(n):
         p[i] = -g[i]
     if member.count > 0:
-        return recursion(rules, member, v, h0, rho_of(member) + rules.m, 1, p, NULL, 0)
+        return recursion(rules, member, v, h0, work.a, 1, p, NULL, 0)
     if h0 != NULL:
         for i in range(n):
             p[i] *= h0[i]

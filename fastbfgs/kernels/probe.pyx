@@ -8,13 +8,15 @@ from libc.stdlib cimport calloc, free
 
 from fastbfgs.kernels.bfgs cimport bfgs_direction, bfgs_push
 from fastbfgs.kernels.box cimport (
-    box_direction, cauchy, columns_of, dual, longest_step, subspace, work_in, work_size,
+    box_direction, cauchy, columns_of, dual, longest_step, subspace,
 )
 from fastbfgs.kernels.compact cimport Compact, compact
 from fastbfgs.kernels.lbfgs cimport direction as lbfgs_direction, push
 from fastbfgs.kernels.state cimport BFGS, LBFGS, Member, Rules, Search, Work
+from fastbfgs.kernels.tile cimport TILE, directions as tile_directions, tile_size
 from fastbfgs.kernels.vectors cimport dot as _dot, norm as _norm, max_abs
 from fastbfgs.kernels.wolfe cimport ACCEPT, GIVE_UP, TAKE_LO, TRIAL, search_begin, search_step
+from fastbfgs.kernels.work cimport CACHE_LINE, aligned, work_in, work_size
 
 cnp.import_array()
 
@@ -80,7 +82,7 @@ cdef class Learnt:
         self.vectors[n:2 * n] = g
         self.room = np.empty(work_size(rules, dtype.itemsize), np.uint8)
         self.work = work_in(rules, cnp.PyArray_BYTES(self.room))
-        self.member = <Member *>calloc(1, sizeof(Member) + (2 * m + 2 * m * m) * sizeof(double))
+        self.member = <Member *>calloc(1, sizeof(Member) + (m + 2 * m * m) * sizeof(double))
         self.member.bounded = box is not None
         for s_k, y_k in zip(s, y, strict=True):
             self.learn(s_k, y_k)
@@ -148,7 +150,7 @@ cdef class Learnt:
             return bfgs_direction(&self.rules, member, v, h0)
         if member.bounded:
             return box_direction(&self.rules, member, v, box, &self.work)
-        return lbfgs_direction(&self.rules, member, v, h0)
+        return lbfgs_direction(&self.rules, member, v, h0, &self.work)
 
     @property
     def rests(self):
@@ -174,6 +176,33 @@ def direction(g, s, y, Py_ssize_t m, h0=None):
     """lbfgs.pxd: push the pairs (k, n), oldest first, into a ring of m slots; return p, p.g and the pairs kept."""
     member = Learnt(np.zeros_like(g), g, s, y, m, h0)
     return *member.direction(), member.count
+
+
+def directions(list members):
+    """tile.pxd: p and p.g of up to TILE members, all of one n, m and dtype, without bounds, with pairs."""
+    if members[0].vectors.dtype == np.float64:
+        return _directions[double](members, NULL)
+    return _directions[float](members, NULL)
+
+
+cdef _directions(list members, floating *kind):
+    cdef:
+        Learnt each
+        Rules rules = (<Learnt>members[0]).rules
+        Member *member[TILE]
+        floating *v[TILE]
+        const floating *h0[TILE]
+        double slope[TILE]
+        Py_ssize_t lane
+    rules.narrow = True
+    room = np.empty(CACHE_LINE + 8 * tile_size(&rules), np.uint8)
+    for lane, each in enumerate(members):
+        member[lane] = each.member
+        v[lane] = <floating *>cnp.PyArray_DATA(each.vectors)
+        h0[lane] = <floating *>data(each.h0)
+    tile_directions(&rules, len(members), member, v, h0, <double *>aligned(cnp.PyArray_BYTES(room)), slope)
+    n = rules.n
+    return [(each.vectors[2 * n:3 * n].copy(), slope[lane]) for lane, each in enumerate(members)]
 
 
 def dot(const floating[::1] a, const floating[::1] b):

@@ -11,8 +11,8 @@
 #
 # BFGS has u | H (n, n) in place of the pairs, see bfgs.pxd. The point a member asks for is x + alpha p. It is never
 # stored: whoever is asked may write into his copy.
-# Behind each record stand 2 m float64 of its own: rho_j, and a_j, the scratch of Algorithm 7.4. In a run with bounds
-# the tables of compact.pxd follow, 2 m^2 more.
+# Behind each record stand m float64 of its own: rho_j. In a run with bounds the tables of compact.pxd follow, 2 m^2
+# more.
 #
 # Bounds, if a member has any, are one row of its own or of all: `box`, lower (n) | upper (n), of the vectors' dtype.
 
@@ -30,6 +30,7 @@ cdef struct Rules:          # the same for all members, for the whole run
     Py_ssize_t m            # pairs remembered at most
     Method method
     bint scale_h0           # BFGS: the first update is of H0 times s.y / y.y
+    bint narrow             # directions of several members are found together, see tile.pxd
     bint tables             # room for those of compact.pxd stands behind every record
     double c1               # sufficient decrease, N&W (3.6a)
     double c2               # curvature, N&W (3.7b)
@@ -85,7 +86,10 @@ cdef struct Member:
     int32_t clear           # up to alpha = 1 the ray of this search crosses no bound
 
 
-cdef struct Work:           # scratch that a thread lends to the member at hand, see box.pxd
+cdef struct Work:           # scratch that a thread lends to the member at hand
+    double *tile            # what tile.pxd interleaves
+    double *a               # (m) of Algorithm 7.4
+    # within bounds, see box.pxd:
     double *small           # for the matrices and vectors of compact.pxd
     double *t               # (n) breakpoints of the projected gradient path
     Py_ssize_t *order       # (n) a heap of them; or the coordinates that rest

@@ -22,11 +22,11 @@ cdef inline double dot(Py_ssize_t n, const floating *a, const floating *b) noexc
         Py_ssize_t block, i, k
     for k in range(LANES):
         lane[k] = 0.0
-    for block in range(n // LANES):
+    for block in range(n >> 2):
         i = block * LANES
         for k in range(LANES):
             lane[k] += <double>a[i + k] * <double>b[i + k]
-    i = n - n % LANES
+    i = n & ~3
     if n & 2:
         for k in range(2):
             lane[k] += <double>a[i + k] * <double>b[i + k]
@@ -53,7 +53,7 @@ cdef inline double axpy_dot(
         Py_ssize_t block, i, k
     for k in range(LANES):
         lane[k] = 0.0
-    for block in range(n // LANES):
+    for block in range(n >> 2):
         i = block * LANES
         for k in range(LANES):
             t[k] = <floating>(<double>b[i + k] + c * <double>a[i + k])
@@ -61,7 +61,7 @@ cdef inline double axpy_dot(
             b[i + k] = t[k]
         for k in range(LANES):
             lane[k] += <double>t[k] * <double>d[i + k]
-    i = n - n % LANES
+    i = n & ~3
     if n & 2:
         for k in range(2):
             t[k] = <floating>(<double>b[i + k] + c * <double>a[i + k])
