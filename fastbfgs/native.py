@@ -11,6 +11,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,8 @@ class Native:
 
 def is_compiled(fun: Any) -> bool:
     """Return whether `fun` is a compiled objective, whatever its signature."""
+    if type(fun) is FunctionType:  # most are
+        return False
     scipy = sys.modules.get("scipy")
     return (
         isinstance(fun, ctypes._CFuncPtr)  # type: ignore[attr-defined]

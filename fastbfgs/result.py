@@ -147,4 +147,8 @@ def members_at(array: np.ndarray, shape: tuple[int, ...], index: Any) -> Any:
 
 def converged(status: Any) -> Any:
     """Return whether a status, or each of an array of them, is one of the CONVERGED ones."""
-    return (status >= 0) & (status < Status.MAXITER)
+    return (status >= 0) & (status < _LIMITS)
+
+
+_LIMITS = int(Status.MAXITER)
+"""Statuses from here on are not CONVERGED; a number, since a name of the enumeration takes 1 us to look up."""
