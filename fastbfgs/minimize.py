@@ -8,20 +8,20 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
-from functools import cache, lru_cache
+from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from fastbfgs import driver, interop
 from fastbfgs.differences import SCHEMES, Stencil
-from fastbfgs.inverse import inverse_hessian
+from fastbfgs.inverse import InverseHessian
 from fastbfgs.native import Native, is_compiled
 from fastbfgs.objective import Differences, Objective
 from fastbfgs.observers import Callback, Progress
-from fastbfgs.options import Options
+from fastbfgs.options import Options, options_of
+from fastbfgs.outcome import optimize_result
 from fastbfgs.recorder import Accepted, Iterates, Recorder
 from fastbfgs.result import Result, Status, cure, members_at, sentence
 from fastbfgs.solver import Solver
@@ -76,6 +76,7 @@ _LBFGSB = _Dialect(
         Status.ABNORMAL: "ABNORMAL: ",
     },
 )
+_WORDS = {"history": "maxcor"}
 _PRECISION_LOSS = "Desired error not necessarily achieved due to precision loss. "
 _BFGS = _Dialect(
     kernel={name: name for name in ("gtol", "norm", "xrtol", "maxiter", "c1", "c2")},
@@ -186,9 +187,9 @@ def minimize(
     -------
     scipy.optimize.OptimizeResult or BatchResult
         For one problem SciPy's own type, with x, fun, jac, nit, nfev, njev, status, success, message, hess_inv, and
-        allvecs if return_all is set. hess_inv is a matrix for BFGS; for L-BFGS a `scipy.sparse.linalg.LinearOperator`
-        made of the last pairs, which as in SciPy knows nothing of bounds. For a batch the same fields as arrays,
-        see `BatchResult`.
+        allvecs if return_all is set. (SciPy is not imported for that; until it is, the result is of a type that behaves
+        alike.) hess_inv is a matrix for BFGS; for L-BFGS a `scipy.sparse.linalg.LinearOperator` made of the last pairs,
+        which as in SciPy knows nothing of bounds. For a batch the same fields as arrays, see `BatchResult`.
 
     Raises
     ------
@@ -287,8 +288,8 @@ def minimize(
     if compiled:
         _refuse_of_compiled(jac, args, batch_args, callback, record, options)
         native, jac = Native(fun, start.dtype), True
-    arrays = _batch_arrays(batch_args, shape)
-    box = interop.box(bounds, shape, n, start.dtype)
+    arrays = _batch_arrays(batch_args, shape) if batch_args else ()
+    box = None if bounds is None else interop.box(bounds, shape, n, start.dtype)
     kernel, face = _split_options(options, tol, name, method, n)
     h0 = face.get("hess_inv0")
     if h0 is not None:
@@ -296,7 +297,9 @@ def minimize(
             raise ValueError("hess_inv0 does not go with bounds; leave one of them out")
         read = interop.matrix if name == "BFGS" else interop.diagonal
         h0 = read(h0, shape, n, start.dtype, "hess_inv0")
-    with _mapping(face.get("workers"), single, jac) if "workers" in face else nullcontext() as mapping:
+    mapping, pool = _mapping(face["workers"], single, jac) if "workers" in face else (None, None)
+    bar = None
+    try:
         objective: Objective | Native
         if compiled:
             objective = native
@@ -308,7 +311,8 @@ def minimize(
             stencil = Stencil(n, scheme, absolute, relative, box)
             objective = Differences(fun, args, arrays, single, stencil, mapping)
             # SciPy's maxfun counts the values behind a difference gradient too.
-            kernel = replace(kernel, maxfun=max(1, kernel.maxfun // objective.evaluations))
+            most = max(1, kernel.maxfun // objective.evaluations)
+            kernel = options_of(**(vars(kernel) | {"maxfun": most}))
         if compact is None:
             compact = bool(batch_args) or objective.fun_takes_rows or objective.jac_takes_rows
         solver = Solver(
@@ -325,8 +329,8 @@ def minimize(
             return _scipy_result(solver, objective, h0, iterates)
 
         watchers: list[Callable[[Solver], bool]] = []
-        bar = Progress(progress, len(solver)) if progress else None
-        if bar is not None:
+        if progress:
+            bar = Progress(progress, len(solver))
             watchers.append(bar)
         if iterates is not None:
             watchers.append(Recorder(solver, iterates).watch)
@@ -334,11 +338,15 @@ def minimize(
             watchers.append(Recorder(solver, record).watch)
         if callback is not None:
             watchers.append(Callback(callback, lambda: _intermediate(solver, objective)))
-        with closing(bar) if bar is not None else nullcontext():
-            if isinstance(objective, Native):
-                result = driver.run_compiled(solver, objective, watchers, report)
-            else:
-                result = driver.run(solver, objective, watchers, report)
+        if isinstance(objective, Native):
+            result = driver.run_compiled(solver, objective, watchers, report)
+        else:
+            result = driver.run(solver, objective, watchers, report)
+    finally:
+        if pool is not None:
+            pool.terminate()
+        if bar is not None:
+            bar.close()
     if face.get("disp"):
         _show(result)
     return result
@@ -434,7 +442,7 @@ def _as_method(
     owner: Any = getattr(jac, "__self__", None)
     if type(fun).__name__ == "MemoizeJac" and owner is fun:
         fun, jac = fun.fun, True
-    return minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options)
+    return minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options or None)
 
 
 @dataclass(frozen=True, repr=False)
@@ -530,10 +538,8 @@ class BatchResult:
         if self.allvecs is not None:
             parts["allvecs"] = parts["allvecs"][: 1 + parts["nit"]]
         reason = parts.pop("reason")
-        return _scipy().OptimizeResult(
-            message=_message(reason, self.method),
-            **{k: v.item() if isinstance(v, np.generic) else v for k, v in parts.items()},
-        )
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in parts.items()}
+        return optimize_result({"message": _message(reason, self.method), **plain})
 
     def __len__(self) -> int:
         return len(self.status)
@@ -571,12 +577,11 @@ def _numbers(status: np.ndarray) -> np.ndarray:
     return numbers
 
 
-@cache
-def _scipy() -> Any:
-    """Return scipy.optimize, imported when first needed: it takes longer to import than NumPy."""
-    import scipy.optimize
+def _warn(message: str) -> None:
+    """Warn in SciPy's kind, from where `minimize` was called."""
+    from scipy.optimize import OptimizeWarning
 
-    return scipy.optimize
+    warnings.warn(message, OptimizeWarning, stacklevel=4)
 
 
 def _scipy_result(solver: Solver, objective: Objective | Native, h0: Any, iterates: Iterates | None) -> Any:
@@ -590,15 +595,21 @@ def _scipy_result(solver: Solver, objective: Objective | Native, h0: Any, iterat
     box = solver.box
     if box is not None and result.nit == 0 and result.status == Status.CONVERGED_GRADIENT and (box[0] == box[1]).all():
         message = _ALL_FIXED
-    answer = _scipy().OptimizeResult(
-        x=result.x, fun=result.f, jac=_gradient(result, objective),
-        nit=result.nit, nfev=result.nfev * objective.evaluations, njev=result.nfev * objective.gradients,
-        status=_SCIPY_NUMBER.get(result.status, 0), success=result.converged, message=message,
-        hess_inv=solver.inverse_hessian() if method == "BFGS" else inverse_hessian(*solver.pairs(), h0),
-    )  # fmt: skip
+    fields = {
+        "x": result.x,
+        "fun": result.f,
+        "jac": _gradient(result, objective),
+        "nit": result.nit,
+        "nfev": result.nfev * objective.evaluations,
+        "njev": result.nfev * objective.gradients,
+        "status": _SCIPY_NUMBER.get(result.status, 0),
+        "success": result.converged,
+        "message": message,
+        "hess_inv": solver.inverse_hessian() if method == "BFGS" else InverseHessian(solver, h0),
+    }
     if vectors is not None:
-        answer.allvecs = vectors
-    return answer
+        fields["allvecs"] = vectors
+    return optimize_result(fields)
 
 
 def _intermediate(solver: Solver, objective: Objective | Native) -> Any:
@@ -606,10 +617,15 @@ def _intermediate(solver: Solver, objective: Objective | Native) -> Any:
     result = solver.result()
     if solver.shape:
         return _batch_result(result, objective, solver.options.method)
-    return _scipy().OptimizeResult(
-        x=result.x, fun=result.f, jac=_gradient(result, objective),
-        nit=result.nit, nfev=result.nfev * objective.evaluations,
-    )  # fmt: skip
+    return optimize_result(
+        {
+            "x": result.x,
+            "fun": result.f,
+            "jac": _gradient(result, objective),
+            "nit": result.nit,
+            "nfev": result.nfev * objective.evaluations,
+        }
+    )
 
 
 def _batch_result(
@@ -640,7 +656,7 @@ def _show(result: Any) -> None:
     if result.success:
         print(result.message)
     else:
-        warnings.warn(result.message, _scipy().OptimizeWarning, stacklevel=3)
+        _warn(result.message)
     print(f"         Current function value: {result.fun:f}")
     print(f"         Iterations: {result.nit:d}")
     print(f"         Function evaluations: {result.nfev:d}")
@@ -667,41 +683,42 @@ def _split_options(
 ) -> tuple[Options, dict[str, Any]]:
     """Return the options for the kernels, checked, and those of this face."""
     if options is None and tol is None:
-        return _default_options(name, n), {}
-    if not isinstance(options, Mapping | None):
+        return options_of(**_defaults(name, n)), {}
+    if not (options is None or type(options) is dict or isinstance(options, Mapping)):
         raise TypeError(f"options must be a dict of options by name; got {type(options).__name__}")
-    options, dialect = dict(options or {}), _DIALECTS[name]
-    words = {ours: scipys for scipys, ours in dialect.kernel.items() if ours != scipys}
+    dialect, kernel, words = _DIALECTS[name], _defaults(name, n), _WORDS
+    face: dict[str, Any] = {}
+    unknown: list[str] = []
+    given = {} if options is None else options
     if tol is not None:
-        words |= {key: "tol" for key in dialect.tol if key not in options}
-        options = dict.fromkeys(dialect.tol, tol) | options
-    if name != "BFGS":
-        if options.pop("return_all", False):
+        kernel |= dict.fromkeys(dialect.tol, tol)
+        words = words | {key: "tol" for key in dialect.tol if key not in given}
+    for key, value in given.items():
+        if key in dialect.kernel:
+            kernel[dialect.kernel[key]] = value
+        elif key in dialect.face:
+            face[key] = value
+        else:
+            unknown.append(key)
+    if name == "BFGS":
+        if kernel["maxiter"] is None:  # SciPy's way to say the default
+            kernel["maxiter"] = _defaults(name, n)["maxiter"]
+    elif unknown:
+        if given.get("return_all"):
             message = f"Method {method} does not support the return_all option."
             warnings.warn(message, RuntimeWarning, stacklevel=3)
-        if {"disp", "iprint"} & options.keys():
+        if "disp" in given or "iprint" in given:
             message = "The options `disp` and `iprint` show nothing, as in SciPy 1.18; use `progress` or `callback`."
             warnings.warn(message, DeprecationWarning, stacklevel=3)
-            options.pop("disp", None)
-            options.pop("iprint", None)
-    elif options.get("maxiter", 0) is None:  # SciPy's way to say the default
-        del options["maxiter"]
-    kernel = {dialect.kernel[key]: options.pop(key) for key in list(options) if key in dialect.kernel}
-    face = {key: options.pop(key) for key in list(options) if key in dialect.face}
-    if options:
-        message = f"Unknown solver options: {', '.join(options)}"
-        warnings.warn(message, _scipy().OptimizeWarning, stacklevel=3)
-    return Options(**(_defaults(name, n) | kernel), words=words), face
+        unknown = [key for key in unknown if key not in ("return_all", "disp", "iprint")]
+    if unknown:
+        _warn(f"Unknown solver options: {', '.join(unknown)}")
+    return options_of(words, **kernel), face
 
 
 def _defaults(name: str, n: int) -> dict[str, Any]:
     """Return the options in which a method differs from `Options`, for n coordinates."""
     return {"method": name} | _DIALECTS[name].defaults | ({"maxiter": 200 * n} if name == "BFGS" else {})
-
-
-@lru_cache
-def _default_options(name: str, n: int) -> Options:
-    return Options(**_defaults(name, n))
 
 
 def _refuse_of_compiled(jac: Any, args: Any, batch_args: Any, callback: Any, record: Any, options: Any) -> None:
@@ -765,22 +782,23 @@ def _scheme(jac: Any, eps: Any) -> tuple[str, Any]:
     raise ValueError(f"jac must be True, a callable, one of {', '.join(map(repr, SCHEMES))}, or None; got {jac!r}")
 
 
-@contextmanager
-def _mapping(workers: Any, single: bool, jac: Any) -> Iterator[Callable[..., Any] | None]:
-    """Give the map that evaluates the difference points of one problem, as SciPy's option `workers` says."""
+def _mapping(workers: Any, single: bool, jac: Any) -> tuple[Callable[..., Any] | None, Any]:
+    """Return the map that evaluates the difference points of one problem, as SciPy's option `workers` says.
+
+    And the pool behind it, to be terminated; None if there is none.
+    """
     if workers is None or jac is True or callable(jac):
-        yield None
-    elif not single:
+        return None, None
+    if not single:
         raise ValueError(
             "options['workers'] is for finite differences of one problem; all difference points of a batch go into "
             "one call of fun, so leave it out (the keyword workers sets the solver's threads)"
         )
-    elif callable(workers):
-        yield workers
-    elif isinstance(workers, int) and (workers == -1 or workers >= 1):
+    if callable(workers):
+        return workers, None
+    if isinstance(workers, int) and (workers == -1 or workers >= 1):
         import multiprocessing
 
-        with multiprocessing.Pool(None if workers == -1 else workers) as pool:
-            yield pool.map
-    else:
-        raise ValueError(f"options['workers'] must be a positive integer, -1 or a map-like callable; got {workers!r}")
+        pool = multiprocessing.Pool(None if workers == -1 else workers)
+        return pool.map, pool
+    raise ValueError(f"options['workers'] must be a positive integer, -1 or a map-like callable; got {workers!r}")

@@ -23,6 +23,7 @@ MODULES = [
     "observers",
     "optimizers",
     "options",
+    "outcome",
     "recorder",
     "result",
     "solver",
@@ -56,7 +57,7 @@ EXAMPLES = examples()
 def test_public_names_have_examples():
     # Options, Result and BatchResult are shown where they come from.
     shown = {example.name.rpartition(".")[2] for example in EXAMPLES}
-    assert {"minimize", "lbfgs", "lbfgsb", "bfgs", "Solver", "Options", "sentence", "cure", "inverse_hessian"} <= shown
+    assert {"minimize", "lbfgs", "lbfgsb", "bfgs", "Solver", "Options", "sentence", "cure", "InverseHessian"} <= shown
     assert {"lbfgs_minimize", "bfgs_minimize", "converged_all", "converged_any"} <= shown
     assert {"trace_minimize", "GradientDescent", "Adam", "LBFGS", "ConvergenceCriterion", "LossNotDecreasing"} <= shown
 
