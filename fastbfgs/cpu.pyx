@@ -344,9 +344,13 @@ cdef class CPU:
         """Return x (n,), f, g (n,), nit, nfev, status of the only member: copies, and Python numbers."""
         cdef:
             Member *member = self._member(0)
-            Py_ssize_t n = self.rules.n
-        xg = self.vectors[0, :2 * n].copy()
-        return xg[:n], member.f, xg[n:], member.nit, member.nfev, member.status
+            cnp.npy_intp n = self.rules.n
+            Py_ssize_t size = n * cnp.PyArray_ITEMSIZE(self.vectors)
+        x = cnp.PyArray_SimpleNew(1, &n, self.typenum)
+        g = cnp.PyArray_SimpleNew(1, &n, self.typenum)
+        memcpy(cnp.PyArray_BYTES(x), self.vector, size)
+        memcpy(cnp.PyArray_BYTES(g), self.vector + size, size)
+        return x, member.f, g, member.nit, member.nfev, member.status
 
     cpdef steps(self, cnp.ndarray rows, cnp.ndarray nit, cnp.ndarray xg):
         """Return rows, nit, x, f, g, alpha, s, y of those of `rows` that have moved, copies; None if there are none.

@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,7 @@ _BFGS = _Dialect(
 )
 _DIALECTS = {"L-BFGS": _LBFGSB, "L-BFGS-B": _LBFGSB, "BFGS": _BFGS}
 _METHODS = {name.lower(): name for name in _DIALECTS}
+_AT_A_MINIMUM = int(Status.CONVERGED_GRADIENT)
 _ALL_FIXED = "All independent variables were fixed by bounds."
 
 
@@ -593,12 +594,12 @@ def _scipy_result(solver: Solver, objective: Objective | Native, h0: Any, iterat
         return _batch_result(result, objective, method, h, vectors)
     message = _message(result.status, method)
     box = solver.box
-    if box is not None and result.nit == 0 and result.status == Status.CONVERGED_GRADIENT and (box[0] == box[1]).all():
+    if box is not None and result.nit == 0 and result.status == _AT_A_MINIMUM and (box[0] == box[1]).all():
         message = _ALL_FIXED
     fields = {
         "x": result.x,
         "fun": result.f,
-        "jac": _gradient(result, objective),
+        "jac": result.g if objective.fixed is None else _gradient(result, objective),
         "nit": result.nit,
         "nfev": result.nfev * objective.evaluations,
         "njev": result.nfev * objective.gradients,
@@ -683,7 +684,7 @@ def _split_options(
 ) -> tuple[Options, dict[str, Any]]:
     """Return the options for the kernels, checked, and those of this face."""
     if options is None and tol is None:
-        return options_of(**_defaults(name, n)), {}
+        return _default_options(name, n), {}
     if not (options is None or type(options) is dict or isinstance(options, Mapping)):
         raise TypeError(f"options must be a dict of options by name; got {type(options).__name__}")
     dialect, kernel, words = _DIALECTS[name], _defaults(name, n), _WORDS
@@ -719,6 +720,11 @@ def _split_options(
 def _defaults(name: str, n: int) -> dict[str, Any]:
     """Return the options in which a method differs from `Options`, for n coordinates."""
     return {"method": name} | _DIALECTS[name].defaults | ({"maxiter": 200 * n} if name == "BFGS" else {})
+
+
+@lru_cache
+def _default_options(name: str, n: int) -> Options:
+    return options_of(**_defaults(name, n))
 
 
 def _refuse_of_compiled(jac: Any, args: Any, batch_args: Any, callback: Any, record: Any, options: Any) -> None:

@@ -14,9 +14,12 @@ from fastbfgs import interop, threads
 from fastbfgs.cpu import CPU
 from fastbfgs.kernels.advance import RECORD, Status
 from fastbfgs.native import Native, is_compiled
-from fastbfgs.options import Options
+from fastbfgs.options import Options, options_of
 from fastbfgs.result import Result
 from fastbfgs.runs import Runs
+
+_ONLY = np.frombuffer(bytes(np.dtype(np.intp).itemsize), np.intp)
+"""The rows of one problem, [0], not writeable."""
 
 _FORMAT = 2
 """Of the files that `Solver.save` writes."""
@@ -106,12 +109,12 @@ class Solver:
         workers: int | None = None,
         **keywords: Any,
     ) -> None:
-        if not isinstance(options, Options | None):
+        if not (options is None or isinstance(options, Options)):
             raise TypeError(f"options must be a fastbfgs.Options; got {type(options).__name__}. Give others by name.")
         if options is not None and keywords:
             raise TypeError(f"give options as an Options object or by name, not both; got {list(keywords)} by name")
         start = interop.start(x0)
-        self.options = Options(**keywords) if options is None else options
+        self.options = options_of(**keywords) if options is None else options
         self.shape = start.shape[:-1]
         self.n = start.shape[-1]
         self.compact = bool(compact)
@@ -121,7 +124,8 @@ class Solver:
         method = self.options.method
         if h0 is not None:
             h0 = (interop.matrix if method == "BFGS" else interop.diagonal)(h0, self.shape, self.n, start.dtype)
-        start = start.reshape(count, self.n)
+        if not self._single:
+            start = start.reshape(count, self.n)
         self.box = None
         if bounds is not None:
             if method != "L-BFGS-B":
@@ -132,11 +136,14 @@ class Solver:
                 raise ValueError("h0 and bounds do not go together; leave one of them out")
             if self.options.norm != math.inf:
                 raise ValueError(f"norm must be infinite where there are bounds; got {self.options.norm!r}")
-            start = np.minimum(np.maximum(start, self.box[..., 0, :]), self.box[..., 1, :])
-        self._backend = CPU(start, self.options, h0, self.box, self.workers)
+            start = interop.nearest(start, self.box)
+        self._backend = CPU(start.reshape(count, self.n), self.options, h0, self.box, self.workers)
         self.live = count
         self.calls = 0
-        self._set_rows(np.arange(count))
+        if self._single:
+            self.rows = _ONLY
+        else:
+            self._set_rows(np.arange(count))
 
     def _set_rows(self, rows: np.ndarray) -> None:
         rows.flags.writeable = False

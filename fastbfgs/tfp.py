@@ -7,7 +7,6 @@ in README.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from fastbfgs import driver, interop
 from fastbfgs.native import Native, is_compiled
 from fastbfgs.objective import Objective, takes_rows
-from fastbfgs.options import Options
+from fastbfgs.options import Options, options_of
 from fastbfgs.result import Result, Status, converged
 from fastbfgs.solver import Solver
 
@@ -362,7 +361,8 @@ def bfgs_minimize(
     array([[0.5, 0. ],
            [0. , 0.1]])
     """
-    options = Options(
+    options = options_of(
+        _WORDS,
         method="BFGS",
         gtol=tolerance,
         ftol=0.0,
@@ -374,7 +374,6 @@ def bfgs_minimize(
         maxls=max_line_search_iterations,
         scale_h0=scale_initial_inverse_hessian,
         c2=_C2_EXACT,
-        words=_WORDS,
     )
     start = interop.start(initial_position, "initial_position")
     h0 = _matrix(initial_inverse_hessian_estimate, start, validate_args)
@@ -390,8 +389,8 @@ def bfgs_minimize(
 
 
 def _lbfgs_options(given: dict[str, Any], pairs: Any, n: int) -> Options:
-    options = Options(history=pairs, c2=_C2, **given, words=_WORDS)
-    return options if n <= options.history else replace(options, c2=_C2_EXACT)
+    options = options_of(_WORDS, history=pairs, c2=_C2, **given)
+    return options if n <= options.history else options_of(**(vars(options) | {"c2": _C2_EXACT}))
 
 
 def _run(
@@ -468,21 +467,28 @@ class _Condition:
 
 def _flags(solver: Solver, resting: tuple[np.ndarray, np.ndarray] | None) -> tuple[Any, Any]:
     """Return which members have converged, and which have failed; those at rest from the beginning as they were."""
-    good, bad = _verdicts(np.asarray(solver.status))
+    good, bad = _verdicts(solver.status)
+    if solver.shape == ():
+        good, bad = np.bool_(good), np.bool_(bad)
     return (good, bad) if resting is None else (good | resting[0], bad | resting[1])
 
 
-def _verdicts(reason: np.ndarray) -> tuple[Any, Any]:
-    """Return which of the statuses TFP calls converged, and which failed."""
-    good = converged(reason) | (reason == Status.STALLED) | (reason == Status.UNBOUNDED)
-    return good, (reason == Status.ABNORMAL) | (reason == Status.NONFINITE_START)
+_ARRIVED = int(Status.STALLED), int(Status.UNBOUNDED)
+_LOST = int(Status.ABNORMAL), int(Status.NONFINITE_START)
+
+
+def _verdicts(reason: Any) -> tuple[Any, Any]:
+    """Return whether TFP calls a status, or each of an array of them, converged, and whether failed."""
+    good = converged(reason) | (reason == _ARRIVED[0]) | (reason == _ARRIVED[1])
+    return good, (reason == _LOST[0]) | (reason == _LOST[1])
 
 
 def _fields(solver: Solver, resting: tuple[np.ndarray, np.ndarray] | None) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Return what both kinds of results begin with, and what they say of each member: its counts and its reason."""
     result = solver.result()
-    f = np.asarray(result.f, result.x.dtype)[()]
-    nit = int(np.max(result.nit, initial=0))
+    single, kind = solver.shape == (), result.x.dtype
+    f = kind.type(result.f) if single else result.f.astype(kind, copy=False)
+    nit = result.nit if single else int(result.nit.max(initial=0))
     common = (*_flags(solver, resting), nit, solver.calls, result.x, f, result.g)
     return common, (result.nit, result.nfev, result.status)
 

@@ -350,6 +350,32 @@ def test_ends_are_scipys(name, seed):
     assert projected(ours.x, ours.jac, lower, upper) <= 1e-3 * max(1.0, np.abs(ours.jac).max())
 
 
+@pytest.mark.parametrize("few", [0, 100], ids=["arrays", "lists"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_few_coordinates_are_compared_as_many_are(few, dtype, monkeypatch):
+    monkeypatch.setattr(interop, "_FEW", few)
+    wrong = {
+        (np.nan, 1.0): "must not be NaN",
+        (0.0, np.nan): "must not be NaN",
+        (2.0, 1.0): "less than the corresponding",
+        (np.inf, np.inf): "between them",
+        (-np.inf, -np.inf): "between them",
+    }
+    for pair, message in wrong.items():
+        with pytest.raises(ValueError, match=f"{message}.* at coordinate 1"):
+            interop.box([(0.0, 1.0), pair, (-np.inf, 1.0)], (), 3, np.dtype(dtype))
+    assert interop.box([(None, None)] * 3, (), 3, np.dtype(dtype)) is None
+    for pair in [(None, 1.0), (-1.0, None), (-1.0, 1.0)]:
+        box = interop.box([(None, None), pair], (), 2, np.dtype(dtype))
+        assert box.dtype == dtype and box.shape == (2, 2)
+        for x in ([0.0, 0.5], [7.0, 1.0], [7.0, -1.0], [0.0, 9.0], [0.0, -9.0], [-np.inf, np.nan]):
+            x = np.array(x, dtype)
+            near = interop.nearest(x, box)
+            np.testing.assert_array_equal(near, np.clip(x, box[0], box[1]))
+            inside = bool((box[0] <= x).all() and (x <= box[1]).all())
+            assert near.dtype == dtype and (near is x) == (few > 0 and inside)
+
+
 def test_start_outside_is_moved_to_the_nearest_point_inside():
     seen = []
 
