@@ -264,7 +264,7 @@ def gradient(g: Any, n: int, dtype: np.dtype, source: str) -> np.ndarray:
     return np.require(g, dtype, ["C", "A"])
 
 
-def pair(returned: Any, source: str) -> tuple[Any, Any]:
+def pair(returned: Any, source: str = "fun") -> tuple[Any, Any]:
     """Return f and g as `returned` by a function that gives both.
 
     Raises

@@ -7,6 +7,7 @@ cdef class Objective:
         tuple args
         tuple batch_args
         bint single
+        object pair
         bint fun_takes_rows
         bint jac_takes_rows
         Py_ssize_t evaluations

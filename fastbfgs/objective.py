@@ -32,6 +32,8 @@ class Objective:
         Passed on as the rows of the members in x.
     single : bool
         One problem: x (n,), f a number, g (n,). Else x (k, n), f (k,), g (k, n).
+    pair : callable
+        ``pair(returned)`` makes f and g of what is no tuple of two, or says what is wrong with it.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class Objective:
         args: tuple[Any, ...],
         batch_args: tuple[np.ndarray, ...],
         single: bool,
+        pair: Callable[[Any], tuple[Any, Any]] = interop.pair,
     ) -> None:
         self.fun = fun
         self.jac = jac
         self.args = args
         self.batch_args = batch_args
         self.single = single
+        self.pair = pair
         self.fun_takes_rows = not single and takes_rows(fun)
         self.jac_takes_rows = not single and callable(jac) and takes_rows(jac)
         self.evaluations = 1  # function values spent for each (f, g),
@@ -59,10 +63,13 @@ class Objective:
         """Return f and g at `x`, for the members `rows`."""
         args = self.args_of(rows) if self.batch_args else self.args
         if self.jac is True:
-            returned = self.call(self.fun, self.fun_takes_rows, x, rows, args)
+            if args or self.fun_takes_rows:
+                returned = self.call(self.fun, self.fun_takes_rows, x, rows, args)
+            else:
+                returned = self.fun(x)
             if type(returned) is tuple and len(returned) == 2:
                 return returned
-            return interop.pair(returned, "fun")
+            return self.pair(returned)
         x_of_jac = x.copy()  # fun may write into its own
         f = self.call(self.fun, self.fun_takes_rows, x, rows, args)
         return f, self.call(self.jac, self.jac_takes_rows, x_of_jac, rows, args)

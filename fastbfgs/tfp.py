@@ -415,7 +415,9 @@ def _run(
     stop = None if condition is None else _Condition(condition, resting)
     if stop is not None and resting is not None and stop(solver):
         return report()
-    objective = Objective(_Rows(function, solver), True, (), (), solver.shape == ())
+    rows = _Rows(function, solver)
+    plain = not rows.takes_rows and len(rows.shape) < 2  # as it is, it does what `rows` does
+    objective = Objective(function if plain else rows, True, (), (), solver.shape == (), _pair)
     return driver.run(solver, objective, [] if stop is None else [stop], report)
 
 
@@ -433,10 +435,7 @@ class _Rows:
         if folded:
             x = x.reshape(*self.shape, self.n)
         returned = self.function(x, rows=rows) if self.takes_rows else self.function(x)
-        if not (isinstance(returned, (tuple, list)) and len(returned) == 2):
-            got = f"{len(returned)} things" if isinstance(returned, (tuple, list)) else f"a {type(returned).__name__}"
-            raise TypeError(f"value_and_gradients_function must return the pair (value, gradients); got {got}")
-        f, g = returned
+        f, g = _pair(returned)
         if folded:
             if np.shape(f) != self.shape or np.shape(g) != (*self.shape, self.n):
                 raise ValueError(
@@ -445,6 +444,14 @@ class _Rows:
                 )
             f, g = np.reshape(f, -1), np.reshape(g, (-1, self.n))
         return f, g
+
+
+def _pair(returned: Any) -> tuple[Any, Any]:
+    """Return value and gradients as the user's function returned them."""
+    if isinstance(returned, (tuple, list)) and len(returned) == 2:
+        return returned[0], returned[1]
+    got = f"{len(returned)} things" if isinstance(returned, (tuple, list)) else f"a {type(returned).__name__}"
+    raise TypeError(f"value_and_gradients_function must return the pair (value, gradients); got {got}")
 
 
 class _Condition:
