@@ -2,18 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from statistics import median
+from typing import Any
 
-from benchmarks.measure import in_turn, single_overhead
+import numpy as np
+
+from benchmarks.measure import in_turn, least, single_overhead
 from benchmarks.objectives import chain_box, chain_start, rosenbrock
-from benchmarks.peers import BOUNDED_SINGLES, DENSE, SINGLES, Stop
+from benchmarks.peers import BOUNDED_SINGLES, DENSE, SINGLES, Stop, require
 
 STOP = Stop(gtol=1e-6, maxiter=1000)
 SLOW = ("torch LBFGS", "lbfgsb (Python)")
 
 # Iterations of a run of BFGS that is timed: on Rosenbrock's chain none has converged by then.
 ITERATIONS = 30
+
+ORIGIN = np.zeros(2)
+ANSWER = 0.0, np.zeros(2)
+
+
+def at_rest(x: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return f and g of a minimiser, whatever x is."""
+    return ANSWER
+
+
+def fixed(module: str, face: str = "minimize", box: bool = False, **keywords: Any) -> Callable[[], Any]:
+    """Prepare a call of a face of `module` that ends at its start."""
+    call = getattr(require(module), face)
+    if "method" in keywords and not isinstance(keywords["method"], str):
+        keywords["method"] = keywords["method"]()
+    if box:
+        keywords["bounds"] = require("scipy.optimize").Bounds(ORIGIN - 1.0, ORIGIN + 1.0)
+    return partial(call, at_rest, ORIGIN, **keywords)
+
+
+OPTIONS = {"gtol": 1e-6, "maxiter": 1000}
+OURS_IN_SCIPY = {"jac": True, "method": lambda: require("fastbfgs").lbfgsb}
+CALLS = {
+    "fastbfgs BFGS": partial(fixed, "fastbfgs", jac=True),
+    "fastbfgs L-BFGS-B": partial(fixed, "fastbfgs", jac=True, method="L-BFGS-B"),
+    "fastbfgs L-BFGS-B, options": partial(fixed, "fastbfgs", jac=True, method="L-BFGS-B", options=OPTIONS),
+    "fastbfgs L-BFGS-B, bounds": partial(fixed, "fastbfgs", jac=True, method="L-BFGS-B", box=True),
+    "fastbfgs through SciPy": partial(fixed, "scipy.optimize", **OURS_IN_SCIPY),
+    "fastbfgs through SciPy, bounds": partial(fixed, "scipy.optimize", box=True, **OURS_IN_SCIPY),
+    "fastbfgs lbfgs_minimize": partial(fixed, "fastbfgs", "lbfgs_minimize"),
+    "SciPy BFGS": partial(fixed, "scipy.optimize", jac=True),
+    "SciPy L-BFGS-B": partial(fixed, "scipy.optimize", jac=True, method="L-BFGS-B"),
+    "SciPy L-BFGS-B, options": partial(fixed, "scipy.optimize", jac=True, method="L-BFGS-B", options=OPTIONS),
+    "SciPy L-BFGS-B, bounds": partial(fixed, "scipy.optimize", jac=True, method="L-BFGS-B", box=True),
+}
+"""What each call is called, with what prepares it."""
+FIXED = [(name.replace("SciPy", "fastbfgs"), name) for name in CALLS if name.startswith("SciPy")]
+"""Calls to compare."""
 
 
 class Single:
@@ -79,3 +121,25 @@ class Dense:
         return median(in_turn({peer: self.overhead.measure}, 3)[peer])
 
     track_overhead.unit = "us/iteration"  # type: ignore[attr-defined]
+
+
+class Fixed:
+    """A call whose start is a minimiser already, so that f and g are asked for once: what any call costs.
+
+    The objective gives recorded answers; what is shown is the least time of many calls.
+    """
+
+    params = (list(CALLS),)
+    param_names = ["call"]
+
+    def setup(self, call: str) -> None:
+        self.run = CALLS[call]()
+        self.run()
+
+    def time_call(self, call: str) -> None:
+        self.run()
+
+    def track_least(self, call: str) -> float:
+        return 1e6 * least(self.run, 1.0, 20_000)
+
+    track_least.unit = "us"  # type: ignore[attr-defined]
