@@ -56,7 +56,7 @@ class Stencil:
     def __init__(self, n: int, scheme: str, absolute: Any, relative: Any, box: np.ndarray | None) -> None:
         self.n = n
         self.scheme = scheme
-        self.absolute = absolute
+        self.absolute = None if absolute is None else np.asarray(absolute, float)
         self.relative = relative
         self.box = box
         self.fixed: np.ndarray | None = None
@@ -67,9 +67,8 @@ class Stencil:
                 self.fixed = fixed
                 self.free = np.flatnonzero(~fixed.reshape(-1, n).all(axis=0))
                 self.box = box[..., self.free]
-                self.absolute, self.relative = (
-                    step[self.free] if np.size(step) > 1 else step for step in (absolute, relative)
-                )
+                given: tuple[Any, Any] = (self.absolute, relative)
+                self.absolute, self.relative = (step[self.free] if np.size(step) > 1 else step for step in given)
         self.size = 1 + len(self.free) * (2 if scheme == "3-point" else 1)
 
     @np.errstate(all="ignore")  # x may be infinite at the start: the solver takes care of it
@@ -95,7 +94,8 @@ class Stencil:
             Where both points of "3-point" are on the same side of x; None if nowhere.
         """
         free, m = self.free, len(self.free)
-        points = np.repeat(x[:, np.newaxis], self.size, axis=1)
+        points = np.empty((len(x), self.size, self.n), x.dtype)
+        points[...] = x[:, np.newaxis]
         here = x if m == self.n else x[:, free]
         h = self.steps(here, eps)
         lower: Any = None
@@ -153,11 +153,13 @@ class Stencil:
 
     def steps(self, x: np.ndarray, eps: float) -> np.ndarray:
         """Return the steps (k, m) at x, signed as x is, where x and f are precise to eps; without bounds."""
+        if self.absolute is not None and x.dtype == np.float64 and (x + self.absolute != x).all():
+            return np.full(x.shape, self.absolute)  # what follows comes to the same, in three times the time
         away: np.ndarray = np.where(x >= 0, 1.0, -1.0)
         size: np.ndarray = np.abs(x)
         own: np.ndarray = eps ** SCHEMES[self.scheme] * np.maximum(1.0, size)
         if self.absolute is not None:
-            h: np.ndarray = np.broadcast_to(self.absolute, x.shape)
+            h: np.ndarray = self.absolute
             if x.dtype == np.float32:
                 h = np.where(np.abs(h) < own, away * own, h)
         elif self.relative is not None:

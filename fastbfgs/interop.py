@@ -241,6 +241,8 @@ def value(f: Any, source: str, dtype: type = np.float64) -> Any:
     TypeError, ValueError
         If it is not one real number.
     """
+    if dtype is np.float64 and (type(f) is float or type(f) is np.float64):  # as nearly always
+        return float(f)
     f = _numbers(f, "f", source, dtype)
     if f.size != 1:
         raise ValueError(
