@@ -13,6 +13,7 @@ from scipy.optimize import rosen, rosen_der
 
 import fastbfgs
 from fastbfgs import Options, Solver
+from fastbfgs.options import options_of
 from tests.problems import by_name, starts
 
 minimize = partial(fastbfgs.minimize, method="L-BFGS-B")
@@ -177,6 +178,19 @@ def test_numbers_of_other_kinds_are_numbers(kind):
     assert options == Options(history=5, gtol=1.0, ftol=0.0, maxiter=7, maxfun=9, maxls=3)
     assert type(options.history) is type(options.maxiter) is int
     assert type(options.gtol) is float
+
+
+def test_options_made_before_do_not_let_others_pass():
+    # Equal values that are not the same: what is remembered of one must not answer for the other.
+    assert options_of(maxiter=1) is options_of(maxiter=1) == Options(maxiter=1)
+    assert options_of(gtol=1.0) is not options_of(gtol=1) == Options(gtol=1.0)
+    minimize(lambda x: (0.0, 0.0 * x), ONE, jac=True, options={"maxiter": 1, "gtol": 1.0})
+    for name in ("maxiter", "gtol"):
+        assert_raises(lambda name=name: minimize(never, ONE, jac=True, options={name: True}), TypeError, "got True")
+    for _ in range(2):
+        assert_raises(lambda: options_of({"gtol": "tol"}, gtol=-1.0), ValueError, "^tol must be .*; got -1.0")
+        assert_raises(lambda: options_of({"gtol": "tol"}, gtol=[1.0]), TypeError, r"^tol must be .*; got \[1.0\]")
+        assert_raises(lambda: options_of(nothing=1), TypeError, "nothing")
 
 
 def test_options_are_frozen():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import pickle
 import subprocess
@@ -18,6 +20,7 @@ from scipy.optimize import OptimizeResult
 
 import fastbfgs
 from fastbfgs import BatchResult, Status
+from fastbfgs.objective import takes_rows
 from tests.problems import by_name, starts
 
 minimize = partial(fastbfgs.minimize, method="L-BFGS-B")
@@ -338,6 +341,46 @@ def test_rows_that_fun_does_not_take_are_not_given():
         return ROSENBROCK.fun(x)
 
     assert minimize(fun, random_starts(4), jac=True).success.all()
+
+
+def _hidden(function):
+    @functools.wraps(function)
+    def wrapper(*given, **named):
+        return function(*given, **named)
+
+    return wrapper
+
+
+def _with_signature_of(function):
+    wrapper = lambda *given, **named: function(*given, **named)  # noqa: E731
+    wrapper.__signature__ = inspect.signature(function)
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    ("function", "takes"),
+    [
+        (lambda x, rows: None, True),
+        (lambda x, rows=None: None, True),
+        (lambda x, *c, rows: None, True),
+        (lambda rows: None, True),
+        (lambda x: None, False),
+        (lambda x, *rows: None, False),
+        (lambda x, **rows: None, False),
+        (lambda rows, /, x: None, False),
+        (lambda x, c: [rows for rows in c], False),
+        (_hidden(lambda x, rows: None), True),
+        (_hidden(lambda x: None), False),
+        (_with_signature_of(lambda x, rows: None), True),
+        (functools.partial(lambda x, rows: None), True),
+        (type("Takes", (), {"__call__": lambda self, x, rows: None})(), True),
+        (type("Takes", (), {"fun": lambda self, x, rows: None})().fun, True),
+        (type("Takes", (), {"fun": lambda rows, x: None})().fun, False),
+        (max, False),
+    ],
+)
+def test_who_takes_rows(function, takes):
+    assert takes_rows(function) is takes
 
 
 def test_rows_of_one_problem():
