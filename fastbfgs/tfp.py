@@ -466,16 +466,16 @@ class _Condition:
         if solver.live == self.live:
             return False
         self.live = solver.live
-        answer = self.condition(*_flags(solver, self.resting))
+        answer = self.condition(*_flags(solver.status, self.resting))
         if getattr(answer, "size", 1) != 1:
             raise ValueError(f"stopping_condition must return one truth value; got an array of shape {answer.shape}")
         return bool(answer)
 
 
-def _flags(solver: Solver, resting: tuple[np.ndarray, np.ndarray] | None) -> tuple[Any, Any]:
+def _flags(status: Any, resting: tuple[np.ndarray, np.ndarray] | None) -> tuple[Any, Any]:
     """Return which members have converged, and which have failed; those at rest from the beginning as they were."""
-    good, bad = _verdicts(solver.status)
-    if solver.shape == ():
+    good, bad = _verdicts(status)
+    if not isinstance(status, np.ndarray):  # one problem's
         good, bad = np.bool_(good), np.bool_(bad)
     return (good, bad) if resting is None else (good | resting[0], bad | resting[1])
 
@@ -496,7 +496,7 @@ def _fields(solver: Solver, resting: tuple[np.ndarray, np.ndarray] | None) -> tu
     single, kind = solver.shape == (), result.x.dtype
     f = kind.type(result.f) if single else result.f.astype(kind, copy=False)
     nit = result.nit if single else int(result.nit.max(initial=0))
-    common = (*_flags(solver, resting), nit, solver.calls, result.x, f, result.g)
+    common = (*_flags(result.status, resting), nit, solver.calls, result.x, f, result.g)
     return common, (result.nit, result.nfev, result.status)
 
 
