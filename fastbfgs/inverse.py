@@ -16,8 +16,8 @@ class InverseHessian:
     """H of the L-BFGS recursion, a `scipy.optimize.LbfgsInvHessProduct` from the first time it is looked at.
 
     Until then it holds the solver: copying the pairs and setting up the operator takes as long as 20 evaluations of a
-    small problem, copying those of a large one as long as several iterations, and importing SciPy 200 ms; most results
-    are never asked for it.
+    small problem, copying those of a large one as long as several iterations, and importing SciPy longer than importing
+    NumPy; most results are never asked for it.
 
     One thing differs from SciPy's own: H0 is gamma I, as in the run, and not I, so that H has the right size in
     directions never tried.

@@ -1,4 +1,7 @@
-"""SciPy's result type, without importing SciPy for it: that takes 200 ms, and a first call 1 ms."""
+"""SciPy's result type, without importing SciPy for it.
+
+That takes 3.3 times as long as importing NumPy, importing fastbfgs 0.2 times, a first call 0.002 times.
+"""
 
 from __future__ import annotations
 
