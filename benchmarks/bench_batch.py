@@ -7,7 +7,7 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.measure import Recorder, batch_overhead, in_turn, largest_gradient, seconds
+from benchmarks.measure import ROOM, Recorder, batch_overhead, in_turn, largest_gradient, seconds
 from benchmarks.objectives import OBJECTIVES, Batch, make, make_bounded
 from benchmarks.peers import BATCHES, BOUNDED_BATCHES, FASTBFGS, BatchPeer, Stop, fastbfgs_batch
 
@@ -57,7 +57,7 @@ class MemberOverhead:
 
     def prepare(self, peer: BatchPeer, batch: Batch) -> None:
         """Run once."""
-        self.overhead = batch_overhead(peer, batch, Stop(maxiter=100), replay=True, budget=0.02)
+        self.overhead = batch_overhead(peer, batch, Stop(maxiter=100), room=ROOM, budget=0.02)
 
     def track_overhead(self, B: int, n: int, peer: str) -> float:
         return median(in_turn({peer: self.overhead.measure}, 3)[peer])

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.measure import Recorder
+from benchmarks.measure import Recorder, least
 from benchmarks.objectives import Array, Box
 from benchmarks.peers import BOUNDED_SINGLES, DENSE, SINGLES, Single, Stop
 
@@ -48,20 +48,21 @@ RIVALS = (
 
 
 class Tally(NamedTuple):
-    """Evaluations (problems,), whether solved (problems,), and f (problems,) at the end."""
+    """By problem: evaluations, whether solved, f at the end, and the seconds of a run."""
 
     evaluations: Array
     solved: Array
     f: Array
+    seconds: Array
 
 
-def problem_set(name: str, below: int | None = None) -> list[Any]:
-    """Return those of the tests' problem set ``name`` that have fewer than ``below`` variables, or skip."""
+def problem_set(name: str, below: int | None = None, step: int = 1) -> list[Any]:
+    """Return every ``step``-th of the tests' problems ``name`` with fewer than ``below`` variables, or skip."""
     try:
         from tests import problems
     except ImportError as error:
         raise NotImplementedError(f"tests.problems does not import: {error}") from error
-    return [problem for problem in getattr(problems, name) if below is None or problem.n < below]
+    return [problem for problem in getattr(problems, name) if below is None or problem.n < below][::step]
 
 
 def is_solved(f: float, f0: float, minima: tuple[float, ...]) -> bool:
@@ -79,9 +80,12 @@ def is_solved(f: float, f0: float, minima: tuple[float, ...]) -> bool:
     return False
 
 
-def tally(solver: Callable[..., Single], stop: Stop, problems: Iterable[Any]) -> Tally:
-    """Solve every problem from its standard start; what ends outside its bounds is not solved."""
-    evaluations, solved, values = [], [], []
+def tally(solver: Callable[..., Single], stop: Stop, problems: Iterable[Any], again: float = 0.0) -> Tally:
+    """Solve every problem from its standard start; what ends outside its bounds is not solved.
+
+    A run is repeated for the seconds ``again``, and the least time counts.
+    """
+    evaluations, solved, values, times = [], [], [], []
     for problem in problems:
 
         def one(x: Array, batch: Any = problem.fun) -> tuple[float, Array]:
@@ -94,13 +98,16 @@ def tally(solver: Callable[..., Single], stop: Stop, problems: Iterable[Any]) ->
         prepare = partial(solver, box=box) if bounded else solver
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            x = np.asarray(prepare(recorder, np.array(problem.x0), stop).run())
+            run = prepare(recorder, np.array(problem.x0), stop).run
+            x = np.array(run())
+            count = len(recorder.points)
+            times.append(least(run, again))
         f, _ = one(x)
         f0, _ = one(box.project(problem.x0))
-        evaluations.append(len(recorder.points))
+        evaluations.append(count)
         solved.append(is_solved(f, f0, problem.minima) and np.array_equal(x, box.project(x)))
         values.append(f)
-    return Tally(np.array(evaluations), np.array(solved), np.array(values))
+    return Tally(np.array(evaluations), np.array(solved), np.array(values), np.array(times))
 
 
 def geometric_mean(ours: Tally, theirs: Tally) -> float:

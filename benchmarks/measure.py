@@ -137,15 +137,15 @@ def single_overhead(
     fun: Callable[[Array], tuple[float, Array]],
     x0: Array,
     stop: Stop,
-    replay: bool = False,
+    room: int = 0,
     budget: float = 0.05,
 ) -> Overhead:
     """Prepare: (whole run - as many objective calls) / evaluations, for one problem.
 
-    With ``replay`` the objective gives recorded answers where there is `ROOM` for them, which
+    Where there is ``room`` for that many numbers, the objective gives recorded answers, which
     removes its noise from both.
     """
-    recorder = Recorder(fun, ROOM if replay else 0)
+    recorder = Recorder(fun, room)
     peer(recorder, x0, stop).run()
     count = len(recorder.points)
     stop = stop._replace(evaluations=count)
@@ -168,34 +168,58 @@ def single_overhead(
     return Overhead(measure, count, recorder.points)
 
 
-def batch_overhead(peer: BatchPeer, batch: Batch, stop: Stop, replay: bool = False, budget: float = 0.0) -> Overhead:
-    """Prepare: (whole run - the same calls of the objective) / member evaluations, for a batch.
+def recorded(peer: BatchPeer, batch: Batch, stop: Stop, room: int = 0) -> tuple[Recorder, Recorder]:
+    """Run once; return what was asked of the objective of many points, and of that of one."""
+    many, one = Recorder(batch.fun, room), Recorder(batch.one)
+    peer(dataclasses.replace(batch, fun=many, one=one), stop)()
+    return many, one
 
-    With ``replay`` as in `single_overhead`.
-    """
-    recorder = Recorder(batch.fun, ROOM if replay else 0)
-    peer(dataclasses.replace(batch, fun=recorder), stop)()
-    tape = Replay(recorder.answers)
-    fun: Callable[..., tuple[Array, Array]] = tape if recorder.answers else batch.fun
-    run = peer(dataclasses.replace(batch, fun=fun), stop)
-    points = recorder.points
-    evaluations = sum(points)
+
+def calls_of(batch: Batch, points: list[int], singles: int) -> Callable[[], None]:
+    """Return the calls alone: of the first ``points[i]`` members together, then ``singles`` of one member."""
     views = [batch.first(k) for k in sorted(set(points))]
     arguments = {len(view.x0): (view.x0, *view.data) for view in views}
-
-    def whole() -> None:
-        tape.rewind()
-        run()
+    fun, member, x0 = batch.fun, batch.member(0), batch.x0[0]
 
     def calls() -> None:
-        tape.rewind()
         for k in points:
             fun(*arguments[k])
+        for _ in range(singles):
+            member(x0)
+
+    return calls
+
+
+def batch_overhead(peer: BatchPeer, batch: Batch, stop: Stop, room: int = 0, budget: float = 0.0) -> Overhead:
+    """Prepare: (whole run - the same calls of the objective) / member evaluations, for a batch.
+
+    Recorded answers as in `single_overhead`.
+    """
+    recorder, _ = recorded(peer, batch, stop, room)
+    tape = Replay(recorder.answers)
+    replayed = dataclasses.replace(batch, fun=tape) if recorder.answers else batch
+    run, calls = peer(replayed, stop), calls_of(replayed, recorder.points, 0)
+    evaluations = sum(recorder.points)
+
+    def rewound(each: Callable[[], Any]) -> float:
+        return least(lambda: (tape.rewind(), each()), budget)
 
     def measure() -> float:
-        return 1e6 * (least(whole, budget) - least(calls, budget)) / evaluations
+        return 1e6 * (rewound(run) - rewound(calls)) / evaluations
 
-    return Overhead(measure, evaluations, points)
+    return Overhead(measure, evaluations, recorder.points)
+
+
+def numbers_moved(iterations: Array, n: int, history: int, evaluations: int = 0) -> int:
+    """Return how many numbers a run must at least bring to the processor.
+
+    Twice all that is remembered, s and y, in each of the ``iterations`` (B,) of the members, and
+    for each of the ``evaluations`` that are counted a point and a gradient.
+    """
+    full = np.maximum(iterations - history, 0)
+    growing = np.minimum(iterations, history)
+    pairs = full * history + growing * (growing - 1) // 2
+    return int(4 * n * pairs.sum() + 2 * n * evaluations)
 
 
 def largest_gradient(batch: Batch, x: Array) -> Array:

@@ -1,16 +1,18 @@
 """The solvers that are compared, each behind one of two signatures, imported only when asked for.
 
 `SINGLES` solve one problem from a Python callable; `BATCHES` solve B of them, and every single one
-joins these as a loop; `DENSE` are BFGS with its n by n matrix.  `BOUNDED_SINGLES` and
-`BOUNDED_BATCHES` are those that take bounds.  Compilation happens while a run is prepared, never
-while it is timed.  All stop at max|g| <= gtol, g being projected where there are bounds, or as near
-to it as their own test allows (said beside each).
+joins these as a loop; `DENSE` are BFGS with its n by n matrix, `LARGE` those that are tried on very
+many variables.  `BOUNDED_SINGLES` and `BOUNDED_BATCHES` are those that take bounds.  Compilation
+happens while a run is prepared, never while it is timed.  All stop at max|g| <= gtol, g being
+projected where there are bounds, or as near to it as their own test allows (said beside each).
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -33,8 +35,8 @@ class Stop(NamedTuple):
     ftol : float
         Relative decrease, where the solver has SciPy's test; elsewhere there is none.
     evaluations : int or None
-        Where known, the evaluations a run takes: NLopt, which has no gradient test, then stops
-        there, and is not charged for a test of ours.
+        Where known, the evaluations a run takes: NLopt, which has no gradient test and no limit of
+        iterations, then stops there, and is not charged for a test of ours.
     """
 
     gtol: float = 1e-6
@@ -52,12 +54,13 @@ class Single(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """Minimisers (B, n), evaluations over all members, calls, members given up; None where not known."""
+    """Minimisers (B, n), evaluations over all members, calls, members given up, iterations (B,); None: not known."""
 
     x: Array
     evaluations: int | None = None
     calls: int | None = None
     failed: int | None = None
+    iterations: Array | None = None
 
 
 Function = Callable[[Array], tuple[float, Array]]
@@ -69,7 +72,7 @@ def require(module: str) -> Any:
     """Import ``module``, or skip the benchmark (asv's NotImplementedError)."""
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, AttributeError, RuntimeError) as error:  # the latter two: a version it does not know
         raise NotImplementedError(f"{module} does not import: {error}") from error
 
 
@@ -103,12 +106,18 @@ def _calls(fun: Callable[..., Any], *args: Any) -> Callable[[int], None]:
 # ---------------------------------------------------------------------------- one problem
 
 
-def scipy_face(module: str, method: str) -> BoundedSinglePeer:
-    """Return SciPy's `minimize`, or this package's, which is called alike."""
+def scipy_face(module: str, method: str, **further: Any) -> BoundedSinglePeer:
+    """Return SciPy's `minimize`, or this package's, which is called alike but for ``further`` arguments."""
 
     def prepare(fun: Function, x0: Array, stop: Stop, box: Box | None = None) -> Single:
         minimize = require(module).minimize
-        keywords = {"jac": True, "method": method, "options": scipy_options(stop, method), **scipy_bounds(box)}
+        keywords = {
+            "jac": True,
+            "method": method,
+            "options": scipy_options(stop, method),
+            **scipy_bounds(box),
+            **further,
+        }
 
         def run() -> Array:
             return minimize(fun, x0, **keywords).x
@@ -212,12 +221,15 @@ def torch_lbfgs(fun: Callable, x0: Array, stop: Stop) -> Single:
 
 
 def lbfgsb_python(fun: Callable, x0: Array, stop: Stop) -> Single:
-    """The pure-Python package lbfgsb."""
+    """The pure-Python package lbfgsb; where its small matrices are not positive definite, it raises."""
     minimize = require("lbfgsb").minimize_lbfgsb
     options = scipy_options(stop)
 
     def run() -> Array:
-        return minimize(fun=fun, x0=x0, jac=True, **options).x
+        try:
+            return minimize(fun=fun, x0=x0, jac=True, **options).x
+        except np.linalg.LinAlgError:
+            return np.full_like(x0, np.nan)
 
     return Single(run, _calls(fun, x0))
 
@@ -241,6 +253,16 @@ DENSE: dict[str, SinglePeer] = {
 }
 
 
+LARGE: dict[str, SinglePeer] = {
+    "fastbfgs, 1 thread": scipy_face("fastbfgs", "L-BFGS-B", workers=1),
+    "fastbfgs, all threads": scipy_face("fastbfgs", "L-BFGS-B", workers=os.cpu_count()),
+    "SciPy L-BFGS-B": scipy_face("scipy.optimize", "L-BFGS-B"),
+    "PyLBFGS": pylbfgs,
+    "NLopt LD_LBFGS": nlopt_lbfgs,
+    "torch LBFGS": torch_lbfgs,
+}
+
+
 # ---------------------------------------------------------------------------- many problems
 
 
@@ -258,24 +280,39 @@ def loop(single: Callable[..., Single], batch: Batch, stop: Stop) -> Callable[[]
     return run
 
 
-def fastbfgs_batch(batch: Batch, stop: Stop, workers: int | None = 1) -> Callable[[], Solved]:
+def thread_pool(single: Callable[..., Single], batch: Batch, stop: Stop) -> Callable[[], Solved]:
+    """Solve the members in as many Python threads as there are cores."""
+
+    def solve(b: int) -> Array:
+        return single(batch.member(b), batch.x0[b], stop).run()
+
+    solve(0)  # imports
+
+    def run() -> Solved:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return Solved(np.array(list(pool.map(solve, range(len(batch.x0))))))
+
+    return run
+
+
+def fastbfgs_batch(batch: Batch, stop: Stop, workers: int | None = 1, method: str = "L-BFGS-B") -> Callable[[], Solved]:
     """This package, all members at once, finished ones leaving."""
     minimize = require("fastbfgs").minimize
-    options = scipy_options(stop)
+    options = scipy_options(stop, method)
 
     def run() -> Solved:
         result = minimize(
             batch.fun,
             batch.x0,
             jac=True,
-            method="L-BFGS-B",
+            method=method,
             options=options,
             batch_args=batch.data,
             compact=True,
             workers=workers,
             **scipy_bounds(batch.box),
         )
-        return Solved(result.x, int(result.nfev.sum()), int(result.calls))
+        return Solved(result.x, int(result.nfev.sum()), int(result.calls), iterations=result.nit)
 
     return run
 
@@ -305,12 +342,12 @@ def fastbfgs_compiled(batch: Batch, stop: Stop, workers: int | None = 1) -> Call
     """This package, Rosenbrock's chain compiled: whole runs without the interpreter."""
     minimize, probe = require("fastbfgs").minimize, require("fastbfgs.kernels.probe")
     if batch.name != "rosenbrock" or not hasattr(probe, "__pyx_capi__"):
-        raise NotImplementedError(f"{batch.name} is not there in compiled form")
+        raise NotImplementedError("only Rosenbrock's chain is there in compiled form")
     fun, options = probe.__pyx_capi__["rosenbrock"], scipy_options(stop)
 
     def run() -> Solved:
         result = minimize(fun, batch.x0, method="L-BFGS-B", options=options, workers=workers)
-        return Solved(result.x, int(result.nfev.sum()))
+        return Solved(result.x, int(result.nfev.sum()), iterations=result.nit)
 
     return run
 
@@ -328,7 +365,7 @@ def fastbfgs_ask_tell(batch: Batch, stop: Stop, workers: int | None = 1) -> Call
             maxiter=stop.maxiter,
             compact=True,
             workers=workers,
-            **scipy_bounds(batch.box),
+            **({} if batch.box is None else {"method": "L-BFGS-B", **scipy_bounds(batch.box)}),
         )
         calls = 0
         while solver.running:
@@ -540,10 +577,7 @@ def _tfp_options(stop: Stop) -> dict[str, Any]:
 def tfp_jax(batch: Batch, stop: Stop) -> Callable[[], Solved]:
     """TensorFlow Probability's lbfgs_minimize on JAX, where the two versions agree."""
     jax = _jax()
-    try:
-        tfp = require("tensorflow_probability.substrates.jax")
-    except (AttributeError, RuntimeError) as error:
-        raise NotImplementedError(f"TFP on this JAX: {error}") from error
+    tfp = require("tensorflow_probability.substrates.jax")
     value = value_in(batch.name, jax.numpy)
 
     def solve(x0: Any, *rows: Any) -> Any:
@@ -577,17 +611,51 @@ BOUNDED_BATCHES: dict[str, BatchPeer] = {
     "BoTorch": botorch_batched,
 } | {f"{name} loop": partial(loop, single) for name, single in BOUNDED_SINGLES.items()}
 
-BATCHES: dict[str, BatchPeer] = {
-    FASTBFGS: fastbfgs_batch,
-    "fastbfgs, all threads": partial(fastbfgs_batch, workers=None),
-    "fastbfgs ask/tell": fastbfgs_ask_tell,
-    "fastbfgs lbfgs_minimize": fastbfgs_tfp,
-    "SciPy stacked": scipy_stacked,
-    "BoTorch": botorch_batched,
+# Solver and objective in one compiled program: what an objective costs apart is not known.
+JITTED: dict[str, BatchPeer] = {
     "JAXopt LBFGS": jaxopt_lbfgs,
     "Optimistix BFGS": partial(optimistix_minimise, limited=False),
     "Optimistix LBFGS": partial(optimistix_minimise, limited=True),
     "Optax lbfgs": optax_lbfgs,
     "TFP TF XLA": tfp_tensorflow,
     "TFP JAX": tfp_jax,
+}
+
+COMPILED: dict[str, BatchPeer] = {
+    "fastbfgs compiled, 1 thread": fastbfgs_compiled,
+    "fastbfgs compiled, all threads": partial(fastbfgs_compiled, workers=None),
+}
+
+BATCHES: dict[str, BatchPeer] = {
+    FASTBFGS: fastbfgs_batch,
+    "fastbfgs, all threads": partial(fastbfgs_batch, workers=None),
+    **COMPILED,
+    "fastbfgs ask/tell": fastbfgs_ask_tell,
+    "fastbfgs lbfgs_minimize": fastbfgs_tfp,
+    "fastbfgs BFGS, 1 thread": partial(fastbfgs_batch, method="BFGS"),
+    "SciPy stacked": scipy_stacked,
+    "SciPy thread pool": partial(thread_pool, SINGLES["SciPy L-BFGS-B"]),
+    "BoTorch": botorch_batched,
+    **JITTED,
 } | {f"{name} loop": partial(loop, single) for name, single in SINGLES.items()}
+
+# Solvers of other packages, by the first words of their names: the modules they need.
+_NEEDS = {
+    "fastbfgs": ("fastbfgs",),
+    "SciPy": ("scipy.optimize",),
+    "PyLBFGS": ("lbfgs",),
+    "NLopt": ("nlopt",),
+    "torch": ("torch",),
+    "lbfgsb": ("lbfgsb",),
+    "BoTorch": ("botorch.optim.batched_lbfgs_b",),
+    "JAXopt": ("jax", "jaxopt"),
+    "Optimistix": ("jax", "optimistix"),
+    "Optax": ("jax", "optax"),
+    "TFP TF": ("tensorflow", "tensorflow_probability", "tf_keras"),
+    "TFP JAX": ("jax", "tensorflow_probability.substrates.jax"),
+}
+
+
+def needs(name: str) -> tuple[str, ...]:
+    """Return the modules that the solver ``name`` imports."""
+    return next(modules for words, modules in _NEEDS.items() if name.startswith(words))
