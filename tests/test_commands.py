@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import struct
@@ -16,6 +17,7 @@ import scipy
 import fastbfgs
 
 HOME = Path(fastbfgs.__file__).parents[1]
+HERE = Path(__file__).resolve().parents[1]
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -174,6 +176,31 @@ def test_demo_objectives_are_the_same_function() -> None:
             value, lambda x, i=i: demo.single_objective(x, folds[fold[i]], strength[i])[1], w[i]
         )
         assert error < 1e-5
+
+
+def test_compare(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    compare = ["-m", "benchmarks.compare", "--quick", "--rounds", "1", "--members", "20", "--out", str(tmp_path)]
+    compare += ["--only", "fastbfgs, 1", "SciPy L", "PyLBFGS loop", "--tasks", "20 problems, mixed"]
+    done = subprocess.run(
+        [sys.executable, *compare],
+        cwd=HERE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH", "")]))},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "compare.md").read_text(encoding="utf-8") == done.stdout
+    assert min(png_size(tmp_path / "compare.png")) >= 400
+    (short,) = (line for line in done.stdout.splitlines() if line.startswith("| 20 problems"))
+    gain = float(short.split("|")[6])
+    assert gain > 2, "a batch that is hardly faster than the loop is not worth a package"
+    for name in ("fastbfgs, 1 thread", "SciPy L-BFGS-B loop"):
+        (row,) = (line for line in done.stdout.splitlines() if line.startswith(f"| {name}"))
+        assert "| 100 % |" in row
+    if importlib.util.find_spec("lbfgs") is None:
+        assert "not here: PyLBFGS loop (lbfgs is not installed)" in done.stdout
 
 
 def test_doctor(tmp_path: Path) -> None:
