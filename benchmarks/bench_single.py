@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import ROOM, in_turn, least, single_overhead
-from benchmarks.objectives import chain_box, chain_start, rosenbrock
-from benchmarks.peers import BOUNDED_SINGLES, DENSE, SINGLES, Stop, require
+from benchmarks.measure import LARGE_ROOM, ROOM, in_turn, least, single_overhead
+from benchmarks.objectives import chain_box, chain_start, make, rosenbrock
+from benchmarks.peers import BOUNDED_SINGLES, DENSE, LARGE, SINGLES, Stop, require
 
 STOP = Stop(gtol=1e-6, maxiter=1000)
 
@@ -68,6 +68,8 @@ class Single:
     param_names = ["n", "peer"]
     timeout = 300
 
+    stop = STOP
+
     def setup(self, n: int, peer: str) -> None:
         if peer in SLOW and n > 10:
             raise NotImplementedError(f"{peer} takes too long at n = {n}")
@@ -77,7 +79,7 @@ class Single:
 
     def begin(self) -> None:
         """Prepare the run."""
-        self.single = self.solver(rosenbrock, self.x0, STOP)
+        self.single = self.solver(rosenbrock, self.x0, self.stop)
         self.single.run()  # imports what solvers import when first used
 
     def time_run(self, n: int, peer: str) -> None:
@@ -85,15 +87,27 @@ class Single:
 
     def track_overhead(self, n: int, peer: str) -> float:
         """Median of 5 rounds, with recorded answers where they are small."""
-        overhead = single_overhead(self.solver, rosenbrock, self.x0, STOP, room=ROOM)
+        overhead = single_overhead(self.solver, rosenbrock, self.x0, self.stop, room=ROOM)
         return median(in_turn({peer: overhead.measure}, 5)[peer])
 
     track_overhead.unit = "us/evaluation"  # type: ignore[attr-defined]
 
     def track_evaluations(self, n: int, peer: str) -> int:
-        return single_overhead(self.solver, rosenbrock, self.x0, STOP).evaluations
+        return single_overhead(self.solver, rosenbrock, self.x0, self.stop).evaluations
 
     track_evaluations.unit = "evaluations"  # type: ignore[attr-defined]
+
+
+class Float32Single(Single):
+    """The same in single precision, to a tolerance that it can reach."""
+
+    params = ([2, 10, 100, 1000], ["fastbfgs"])
+    stop = STOP._replace(gtol=1e-2)
+
+    def setup(self, n: int, peer: str) -> None:
+        self.x0 = chain_start(n).astype(np.float32)
+        self.solver = SINGLES[peer]
+        self.begin()
 
 
 class BoundedSingle(Single):
@@ -106,6 +120,24 @@ class BoundedSingle(Single):
         self.x0 = box.project(chain_start(n))
         self.solver = partial(BOUNDED_SINGLES[peer], box=box)
         self.begin()
+
+
+class Large:
+    """Very many variables: the first iterations on 1/2 sum d (x - c)^2 + 0.02 sum x^4, of condition 1000."""
+
+    params = ([10_000, 100_000, 1_000_000], list(LARGE))
+    param_names = ["n", "peer"]
+    timeout = 300
+
+    def setup(self, n: int, peer: str) -> None:
+        batch = make("mixed", 1, n)
+        stop = Stop(gtol=0.0, maxiter=ITERATIONS, evaluations=ITERATIONS + 1)
+        self.overhead = single_overhead(LARGE[peer], batch.member(0), batch.x0[0], stop, LARGE_ROOM)
+
+    def track_overhead(self, n: int, peer: str) -> float:
+        return median(in_turn({peer: self.overhead.measure}, 3)[peer])
+
+    track_overhead.unit = "us/evaluation"  # type: ignore[attr-defined]
 
 
 class Dense:

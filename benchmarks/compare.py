@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import math
 import sys
 import time
@@ -192,21 +193,18 @@ class Race:
 
 
 def problem_sets(race: Race, arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str, Score]]]:
-    """Yield the title of each problem set and how the solvers did."""
+    """Yield the title of each problem set and how the solvers did, by SciPy's defaults SciPy and this package alone."""
     quick = arguments.quick
-    for rivals in RIVALS:
-        dense = rivals.ours in DENSE
-        bounded = rivals.problems == "BOUNDED"
-        for stop in STOPS:
-            if quick and (dense or stop != "gtol 1e-6"):
-                continue
-            names = list(DENSE if dense else BOUNDED_SINGLES if bounded else SINGLES)
-            if quick:
-                names = [name for name in names if name not in SLOW]
-            step = 4 if quick else 1
-            title = f"{rivals.problems}{' (every fourth)' if quick else ''}, {'BFGS, ' if dense else ''}{stop}"
-            if chosen(arguments, title):
-                yield title, race.scores(stop, names, rivals.problems, rivals.slow, step)
+    everyone = dict(zip(RIVALS, (SINGLES, BOUNDED_SINGLES, DENSE), strict=True))
+    for rivals, stop in itertools.product(RIVALS, STOPS):
+        defaults = stop == "SciPy's defaults"
+        if quick and (defaults or rivals.slow is not None):
+            continue
+        names: Iterable[str] = (rivals.ours, rivals.theirs) if defaults else everyone[rivals]
+        title = f"{rivals.problems}{' (every fourth)' if quick else ''}, {rivals.theirs.split()[-1]}, {stop}"
+        if chosen(arguments, title):
+            names = [name for name in names if not (quick and name in SLOW)]
+            yield title, race.scores(stop, names, rivals.problems, rivals.slow, 4 if quick else 1)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.measure import (
+    LARGE_ROOM,
     ROOM,
     Overhead,
     calls_of,
@@ -20,9 +21,6 @@ from benchmarks.measure import (
 )
 from benchmarks.peers import FASTBFGS, JITTED
 from benchmarks.tasks import Task
-
-# Recorded answers of very many variables: half a gigabyte, for they cost more to make than to keep.
-LARGE_ROOM = 1 << 26
 
 # A short run is repeated for this many seconds, and the least counts.
 AGAIN = 0.03

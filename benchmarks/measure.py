@@ -23,6 +23,9 @@ from benchmarks.peers import BatchPeer, Single, Stop
 # again costs a solver no more than an objective's fresh answer.
 ROOM = 1 << 16
 
+# The same for very many variables: half a gigabyte, for these answers cost more to make than to keep.
+LARGE_ROOM = 1 << 26
+
 
 class Recorder:
     """An objective that remembers the number of points of each call, and its answers.

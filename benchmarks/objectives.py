@@ -87,6 +87,11 @@ class Batch:
         rows = tuple(array[b] for array in self.data)
         return lambda x: self.one(x, *rows)
 
+    def astype(self, dtype: Any) -> Batch:
+        """Return the batch in another precision."""
+        box = None if self.box is None else Box(*(bound.astype(dtype) for bound in self.box))
+        return replace(self, x0=self.x0.astype(dtype), data=tuple(array.astype(dtype) for array in self.data), box=box)
+
     def first(self, count: int) -> Batch:
         """Return the batch of the first ``count`` members."""
         return replace(self, x0=self.x0[:count], data=tuple(array[:count] for array in self.data))
@@ -113,7 +118,7 @@ def rosenbrock_batch(x: Array) -> tuple[Array, Array]:
     """Evaluate the chained Rosenbrock function at ``(k, n)`` points."""
     k, n = x.shape
     rows = max(1, BLOCK // n) if k * n > 2 * BLOCK else k
-    f, g = np.empty(k), np.empty((k, n))
+    f, g = np.empty(k, x.dtype), np.empty((k, n), x.dtype)
     for start in range(0, k, rows):
         stop = start + rows
         _rosenbrock_block(x[start:stop], f[start:stop], g[start:stop])

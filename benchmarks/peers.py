@@ -295,7 +295,9 @@ def thread_pool(single: Callable[..., Single], batch: Batch, stop: Stop) -> Call
     return run
 
 
-def fastbfgs_batch(batch: Batch, stop: Stop, workers: int | None = 1, method: str = "L-BFGS-B") -> Callable[[], Solved]:
+def fastbfgs_batch(
+    batch: Batch, stop: Stop, workers: int | None = 1, method: str = "L-BFGS-B", **further: Any
+) -> Callable[[], Solved]:
     """This package, all members at once, finished ones leaving."""
     minimize = require("fastbfgs").minimize
     options = scipy_options(stop, method)
@@ -311,15 +313,19 @@ def fastbfgs_batch(batch: Batch, stop: Stop, workers: int | None = 1, method: st
             compact=True,
             workers=workers,
             **scipy_bounds(batch.box),
+            **further,
         )
         return Solved(result.x, int(result.nfev.sum()), int(result.calls), iterations=result.nit)
 
     return run
 
 
-def fastbfgs_tfp(batch: Batch, stop: Stop) -> Callable[[], Solved]:
+def fastbfgs_tfp(batch: Batch, stop: Stop, method: str = "lbfgs") -> Callable[[], Solved]:
     """This package, in TensorFlow Probability's words, on all threads."""
-    minimize = require("fastbfgs").lbfgs_minimize
+    minimize = getattr(require("fastbfgs"), f"{method}_minimize")
+    options = _tfp_options(stop)
+    if method == "bfgs":
+        del options["num_correction_pairs"]
     newest: list[Any] = [None, ()]
 
     def with_data(x: Array, rows: Array) -> tuple[Array, Array]:
@@ -331,22 +337,25 @@ def fastbfgs_tfp(batch: Batch, stop: Stop) -> Callable[[], Solved]:
     fun = with_data if batch.data else batch.fun
 
     def run() -> Solved:
-        result = minimize(fun, batch.x0, compact=True, **_tfp_options(stop))
+        result = minimize(fun, batch.x0, compact=True, **options)
         evaluations, failed = int(result.member_evaluations.sum()), int(result.failed.sum())
         return Solved(result.position, evaluations, result.num_objective_evaluations, failed)
 
     return run
 
 
-def fastbfgs_compiled(batch: Batch, stop: Stop, workers: int | None = 1) -> Callable[[], Solved]:
+def fastbfgs_compiled(
+    batch: Batch, stop: Stop, workers: int | None = 1, method: str = "L-BFGS-B"
+) -> Callable[[], Solved]:
     """This package, Rosenbrock's chain compiled: whole runs without the interpreter."""
     minimize, probe = require("fastbfgs").minimize, require("fastbfgs.kernels.probe")
     if batch.name != "rosenbrock" or not hasattr(probe, "__pyx_capi__"):
         raise NotImplementedError("only Rosenbrock's chain is there in compiled form")
-    fun, options = probe.__pyx_capi__["rosenbrock"], scipy_options(stop)
+    fun = probe.__pyx_capi__["rosenbrock" if batch.x0.dtype == np.float64 else "rosenbrock_f32"]
+    keywords = {"method": method, "options": scipy_options(stop, method), **scipy_bounds(batch.box)}
 
     def run() -> Solved:
-        result = minimize(fun, batch.x0, method="L-BFGS-B", options=options, workers=workers)
+        result = minimize(fun, batch.x0, workers=workers, **keywords)
         return Solved(result.x, int(result.nfev.sum()), iterations=result.nit)
 
     return run

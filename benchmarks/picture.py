@@ -15,7 +15,7 @@ from benchmarks.report import Results, Score, Sets, finished
 from benchmarks.tasks import UNSET
 
 # The problem set of the profiles, and the task whose batches grow.
-PROFILED = ("PROBLEMS, gtol 1e-6", "PROBLEMS (every fourth), gtol 1e-6")
+PROFILED = ("PROBLEMS, L-BFGS-B, gtol 1e-6", "PROBLEMS (every fourth), L-BFGS-B, gtol 1e-6")
 GROWING = ("many", "rosenbrock", 10)
 
 

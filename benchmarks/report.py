@@ -107,10 +107,10 @@ def faster(quotient: float) -> str:
     return f"**{number(quotient)}, slower**" if quotient < 1.0 else number(quotient)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Yield a Markdown table and a blank line, or nothing if there are no rows."""
-    rows = list(rows)
+def table(head: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield what stands above a table, the table in Markdown and a blank line, or nothing if there are no rows."""
     if rows:
+        yield head + "\n"
         yield "| " + " | ".join(columns) + " |"
         yield "|---" * len(columns) + "|"
         for row in rows:
@@ -164,30 +164,6 @@ def fastest(done: dict[str, Entry], what: str, among: Iterable[str] | None = Non
     return min(rivals, key=lambda entry: getattr(entry, what), default=None)
 
 
-def floor(task: Task, ours: Entry) -> float:
-    """Return the seconds of the objective's calls and of bringing in the pairs, twice an iteration.
-
-    NaN where the numbers moved are not known.
-    """
-    if ours.reached.moved is None:
-        return np.nan
-    return ours.reached.in_calls + moving(task, ours)
-
-
-def moving(task: Task, ours: Entry) -> float:
-    """Return the seconds in which one thread reads what a run must at least bring to the processor."""
-    m = task.stop.history
-    size = 8.0 * task.B * task.n * (2 * m + 4)
-    if task.kind == "large":
-        return read_seconds(numbers_moved(np.array([task.stop.maxiter]), task.n, m), size)
-    return np.nan if ours.reached.moved is None else read_seconds(ours.reached.moved, size)
-
-
-def solver_seconds(task: Task, entry: Entry) -> float:
-    """Return the solver's own seconds in a whole run."""
-    return 1e-6 * entry.own * entry.reached.evaluations * task.B
-
-
 # ---------------------------------------------------------------------------- the tables
 
 
@@ -202,24 +178,13 @@ def summary(results: Results) -> Iterator[str]:
                 continue
             for what in _compared(task, compiled):
                 rows.append(_summary_row(task, done, ours, what, compiled))
-    columns = (
-        "what",
-        "fastbfgs",
-        "fastest of the others",
-        "fastbfgs faster by",
-        "SciPy",
-        "faster by",
-        "times the floor",
+    columns = ("what", "fastbfgs", "fastest of the others", "fastbfgs faster by", "SciPy", "faster by")
+    head = (
+        "## In short\n\n"
+        "Whole runs, objective included, or the solver's own time without it. Where another is faster, the ratio is in "
+        f"bold. Others count if at least {100 * ENOUGH:.0f} % of their members converge."
     )
-    yield "## In short\n"
-    yield (
-        "Whole runs, objective included, or the solver's own time without it. Slower than another: in bold. "
-        f"Others count as fast if at least {100 * ENOUGH:.0f} % of their members converge. The floor: the calls of the "
-        "NumPy function that were made, and the time to read all pairs twice an iteration and a point and a gradient "
-        "per evaluation, at the bandwidth measured on as many bytes as the batch has (very many variables: the pairs "
-        "alone; the solver's own time against it).\n"
-    )
-    yield from table(columns, rows)
+    yield from table(head, columns, rows)
 
 
 def _compared(task: Task, compiled: bool) -> Sequence[str]:
@@ -239,8 +204,6 @@ def _summary_row(task: Task, done: dict[str, Entry], ours: Entry, what: str, com
         return duration(1e-6 * entry.own if what == "own" else entry.seconds)
 
     rival, scipy = fastest(done, what), scipy_of(task, done)
-    distance = moving(task, ours) if task.kind == "large" else floor(task, ours)
-    spent = solver_seconds(task, ours) if task.kind == "large" else ours.seconds
     return [
         f"{task.title}: {aspect}",
         time_of(ours),
@@ -248,7 +211,6 @@ def _summary_row(task: Task, done: dict[str, Entry], ours: Entry, what: str, com
         faster(by_round(rival, ours, what)) if rival else "-",
         time_of(scipy) if scipy else "-",
         faster(by_round(scipy, ours, what)) if scipy else "-",
-        number(spent / distance) if what == "seconds" or task.kind == "large" else "-",
     ]
 
 
@@ -285,8 +247,8 @@ def task_table(task: Task, entries: Sequence[Entry]) -> Iterator[str]:
             row += [_percent(at_best)]
         plain = entry.name.removesuffix(UNSET)
         rows.append([*row, f"{reached.compiling:.1f} s" if plain in JITTED else "none"])
-    yield f"### {task.title[0].upper()}{task.title[1:]}\n"
-    yield from table(columns, rows)
+    head = f"### {task.title[0].upper()}{task.title[1:]}"
+    yield from table(head, columns, rows)
     notes: dict[str, list[str]] = {}
     for entry in entries:
         if entry.outcome is None and not entry.absent:
@@ -300,6 +262,35 @@ def _percent(share: float) -> str:
     return "100 %" if share == 1.0 else f"{np.floor(1e4 * share) / 100.0:.2f} %"
 
 
+def distances(results: Results) -> Iterator[str]:
+    """Yield how near the solver comes to the time that bringing in its numbers takes."""
+    rows = []
+    for task, entries in results:
+        ours = ours_of(task, finished(entries))
+        if ours is None or task.kind not in ("many", "bounded", "large"):
+            continue
+        m, evaluations = task.stop.history, ours.reached.evaluations * task.B
+        size = 8.0 * task.B * task.n * (2 * m + 4)
+        large = task.kind == "large"
+        moved = numbers_moved(np.array([task.stop.maxiter]), task.n, m) if large else ours.reached.moved
+        if moved is None:
+            continue
+        reading = read_seconds(moved, size)
+        own = 1e-6 * ours.own * evaluations
+        row = [task.title, f"{size / 1e6:,.1f} MB", f"{number(8.0 * moved / evaluations)}"]
+        row += [f"{8e-9 * moved / reading:.1f}", duration(reading / evaluations), duration(1e-6 * ours.own)]
+        row += [number(own / reading), "-" if large else number(ours.seconds / (ours.reached.in_calls + reading))]
+        rows.append(row)
+    columns = ("what", "memory", "bytes per evaluation", "GB/s", "they take", "the solver's own", "times", "whole run")
+    head = (
+        "## The floor\n\n"
+        f"{FASTBFGS}. What must come to the processor: all pairs twice an iteration, and in batches a point and a "
+        "gradient per evaluation. `GB/s`: a dot product on as much memory as the batch has. `times`: the solver's own "
+        "time over that. `whole run`: it over the calls of the objective that were made and the reading, together."
+    )
+    yield from table(head, columns, rows)
+
+
 def threads(results: Results) -> Iterator[str]:
     """Yield the gain of all threads over one, for this package."""
     rows = []
@@ -310,8 +301,7 @@ def threads(results: Results) -> Iterator[str]:
             if name.endswith("1 thread") and many is not None:
                 what = "own" if task.fixed else "seconds"
                 rows.append([task.title, name.removesuffix(", 1 thread"), number(by_round(one, many, what))])
-    yield "## All threads against one\n"
-    yield from table(("what", "solver", "faster by"), rows)
+    yield from table("## All threads against one", ("what", "solver", "faster by"), rows)
 
 
 def blas_threads(results: Results) -> Iterator[str]:
@@ -326,9 +316,11 @@ def blas_threads(results: Results) -> Iterator[str]:
                 times = [1e-6 * each.own if task.fixed else each.seconds for each in (one, unset)]
                 slower = number(by_round(unset, one, what))
                 rows.append([task.title, shown(task, one.name), *map(duration, times), slower])
-    yield "## BLAS threads: one, or as many as BLAS likes\n"
-    yield "`OPENBLAS_NUM_THREADS` and its like set to 1, as everywhere else here, or unset, in a process of its own.\n"
-    yield from table(("what", "solver", "1", "unset", "times slower"), rows)
+    head = (
+        "## BLAS threads: one, or as many as BLAS likes\n\n"
+        "`OPENBLAS_NUM_THREADS` and its like set to 1, as everywhere else here, or unset, in a process of its own."
+    )
+    yield from table(head, ("what", "solver", "1", "unset", "times slower"), rows)
 
 
 def growth(results: Results) -> Iterator[str]:
@@ -342,9 +334,8 @@ def growth(results: Results) -> Iterator[str]:
                 unit = own if task.kind == "large" else each
                 what = "the solver's own" if task.kind == "large" else "whole run"
                 rows.append([task.objective, name, f"{task.n:,}", f"{task.B:,}", what, f"{number(unit)} ns"])
-    yield "## As B and n grow\n"
-    yield "Time per evaluation and variable.\n"
-    yield from table(("objective", "solver", "n", "B", "time", "per unit"), rows)
+    head = "## As B and n grow\n\nTime per evaluation and variable."
+    yield from table(head, ("objective", "solver", "n", "B", "time", "per unit"), rows)
 
 
 def problem_sets(sets: Sets) -> Iterator[str]:
@@ -361,18 +352,17 @@ def problem_sets(sets: Sets) -> Iterator[str]:
             row += [f"{score.over(rival, what):.3f}" if both and rival else "1" for what in ("evaluations", "seconds")]
             rows.append(row)
     columns = ("problems", "solver", "solved", "evaluations", "evaluations over SciPy's", "time over SciPy's")
-    yield "## Evaluations\n"
-    yield (
+    head = (
+        "## Evaluations\n\n"
         "The problems of `tests/problems.py`; geometric means over those that both solve. "
-        f"{' and '.join(SLOW)} stop after {SLOW_ITERATIONS} iterations.\n"
+        f"{' and '.join(SLOW)} stop after {SLOW_ITERATIONS} iterations."
     )
-    yield from table(columns, rows)
+    yield from table(head, columns, rows)
 
 
 def beginnings(begin: Begin | None) -> Iterator[str]:
     """Yield import times and first calls."""
     if begin is not None:
-        yield "## The first call\n"
         rows = [
             ["import of NumPy", f"{begin.numpy:.0f} ms"],
             ["import of fastbfgs, after it", f"{begin.fastbfgs:.0f} ms"],
@@ -381,7 +371,7 @@ def beginnings(begin: Begin | None) -> Iterator[str]:
                 for name, time in begin.first_call.items()
             ),
         ]
-        yield from table(("what, in a fresh interpreter", "time"), rows)
+        yield from table("## The first call", ("what, in a fresh interpreter", "time"), rows)
 
 
 def lines(
@@ -403,6 +393,7 @@ def lines(
     yield from summary(results)
     yield from beginnings(begin)
     yield from problem_sets(sets)
+    yield from distances(results)
     yield from threads(results)
     yield from blas_threads(results)
     yield from growth(results)

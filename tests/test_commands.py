@@ -193,7 +193,7 @@ def test_compare(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "compare.md").read_text(encoding="utf-8") == done.stdout
     assert min(png_size(tmp_path / "compare.png")) >= 400
-    (short,) = (line for line in done.stdout.splitlines() if line.startswith("| 20 problems"))
+    short = next(line for line in done.stdout.splitlines() if line.startswith("| 20 problems"))
     gain = float(short.split("|")[6])
     assert gain > 2, "a batch that is hardly faster than the loop is not worth a package"
     for name in ("fastbfgs, 1 thread", "SciPy L-BFGS-B loop"):
