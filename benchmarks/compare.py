@@ -29,9 +29,9 @@ from benchmarks.bench_import import first_call_medians, import_medians
 from benchmarks.bench_single import SLOW
 from benchmarks.contest import Outcome, Times
 from benchmarks.machine import machine_lines, machine_load
-from benchmarks.peers import BATCHES, BOUNDED_SINGLES, DENSE, SINGLES, needs
-from benchmarks.process import Missing, Process, Stopped
-from benchmarks.report import Entry, Score
+from benchmarks.peers import BATCHES, BOUNDED_SINGLES, DENSE, FASTBFGS, SINGLES, needs
+from benchmarks.process import Missing, Process, Stopped, TooSlow
+from benchmarks.report import OUT_OF_TIME, Entry, Score
 from benchmarks.tasks import UNSET, Task, every_task
 
 
@@ -94,11 +94,16 @@ class Race:
 
     def ask(self, name: str, what: str, *args: Any) -> Any:
         """Ask the process of the solver ``name``, in time."""
-        process = self.process(name)
-        limit = min(self.plan.limit * (3 if what == "tally" else 1), self.left)
-        if limit <= 0.0:
-            raise Stopped("not run: out of time")
-        return process.ask(what, *args, limit=limit)
+        process, left = self.process(name), self.left
+        limit = self.plan.limit * (3 if what == "tally" else 1)
+        if left <= 0.0:
+            raise Stopped(OUT_OF_TIME)
+        try:
+            return process.ask(what, *args, limit=min(limit, left))
+        except TooSlow:
+            if left < limit:
+                raise Stopped(OUT_OF_TIME) from None
+            raise
 
     def process(self, name: str) -> Process:
         """Return the solver's process, its packages loaded, from the first interpreter that has them."""
@@ -135,11 +140,12 @@ class Race:
             entries.append(entry)
             try:
                 if self.left <= 0.0:
-                    raise Stopped("not run: out of time")
+                    raise Stopped(OUT_OF_TIME)
                 if needs(name.removesuffix(UNSET)) not in self.missing:
                     self.say(f"{task.title}: {name}")
                 self.process(name)
                 entry.first = self.ask(name, "prepare", task.sample(name), *task)
+                entry.spent = entry.first * task.sample(name) / task.B
             except Stopped as reason:
                 entry.stop(str(reason), isinstance(reason, Missing))
         self.say(f"{task.title}: {self.plan.rounds} rounds")
@@ -258,7 +264,7 @@ def main() -> int:
     load = machine_load()
     race = Race(plan_of(arguments), [sys.executable, *arguments.also], arguments.only)
     results: list[tuple[Task, list[Entry]]] = []
-    begin, sets = None, {}
+    begin, sets, interrupted = None, {}, False
     try:
         race.say("imports and first calls")
         count = 1 if arguments.quick else 5
@@ -268,6 +274,7 @@ def main() -> int:
             results.append((task, race.run(task)))
     except KeyboardInterrupt:
         race.say("interrupted: what is there is written")
+        interrupted = True
     finally:
         race.close()
     text = "\n".join(
@@ -278,10 +285,12 @@ def main() -> int:
     print(text)
     drawn = picture.draw(arguments.out / "compare.png", results, sets)
     wrong = list(report.wrong_answers(results))
+    if needs(FASTBFGS) in race.missing:
+        wrong.append(race.missing[needs(FASTBFGS)])
     for each in wrong:
         print(f"FAILED: {each}", file=sys.stderr)
     race.say(f"written: {arguments.out / 'compare.md'}; {drawn}")
-    return 1 if wrong else 0
+    return 130 if interrupted else 1 if wrong else 0
 
 
 if __name__ == "__main__":

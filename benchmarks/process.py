@@ -30,6 +30,10 @@ class Missing(Stopped):
     """A package is not there, or not for this task."""
 
 
+class TooSlow(Stopped):
+    """There was no answer in time."""
+
+
 class Process:
     """The solver ``name``, run by the interpreter ``python``; ``blas`` is "1" or "unset"."""
 
@@ -73,7 +77,7 @@ class Process:
             line = self._lines.get(timeout=limit)
         except queue.Empty:
             self.close()
-            raise Stopped(f"stopped after {limit:.0f} s") from None
+            raise TooSlow(f"stopped after {limit:.0f} s") from None
         except BrokenPipeError:
             line = ""
         if not line:

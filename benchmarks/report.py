@@ -13,12 +13,14 @@ from benchmarks.contest import Outcome, Times
 from benchmarks.machine import read_seconds
 from benchmarks.measure import numbers_moved
 from benchmarks.peers import COMPILED, FASTBFGS, JITTED
-from benchmarks.tasks import UNSET, Task, best_of
+from benchmarks.tasks import UNSET, Task
 
 # A solver of which fewer members converged is not counted as fast.
 ENOUGH = 0.99
 
 SCIPY = "SciPy L-BFGS-B"
+
+OUT_OF_TIME = "not run: out of time"
 
 
 class Entry:
@@ -130,6 +132,22 @@ def finished(entries: Iterable[Entry]) -> dict[str, Entry]:
     return {entry.name: entry for entry in entries if entry.outcome is not None}
 
 
+def lowest(done: dict[str, Entry]) -> np.ndarray:
+    """Return the lowest f of each member; some solvers did only the first members."""
+    values = [np.array(entry.reached.f) for entry in done.values()]
+    best = np.full(max(map(len, values), default=0), np.inf)
+    for f in values:
+        best[: len(f)] = np.fmin(best[: len(f)], f)
+    return best
+
+
+def at_best(reached: Outcome, best: np.ndarray) -> float:
+    """Return the share of members within 1e-6 of the lowest f, relative above 1."""
+    f = np.array(reached.f)
+    least = best[: len(f)]
+    return float(np.mean(f <= least + 1e-6 * np.maximum(1.0, abs(least))))
+
+
 def ours_of(task: Task, done: dict[str, Entry], compiled: bool = False) -> Entry | None:
     """Return the entry of this package that the others are held against."""
     if compiled:
@@ -217,7 +235,7 @@ def _summary_row(task: Task, done: dict[str, Entry], ours: Entry, what: str, com
 def task_table(task: Task, entries: Sequence[Entry]) -> Iterator[str]:
     """Yield all solvers on one task, fastest first, and those that have no figure."""
     done = finished(entries)
-    ours, best = ours_of(task, done), best_of([np.array(entry.reached.f) for entry in done.values()])
+    ours, best = ours_of(task, done), lowest(done)
     what = "own" if task.fixed else "seconds"
     per = "iteration" if task.kind == "dense" else "evaluation"
     columns = ["solver", "whole run", f"per {per}", "of it the solver", "fastbfgs faster by", "evaluations per member"]
@@ -238,13 +256,10 @@ def task_table(task: Task, entries: Sequence[Entry]) -> Iterator[str]:
         if task.fixed:
             row += [largest]
         else:
-            f = np.array(reached.f)
-            lowest = best[: len(f)]
-            at_best = float(np.mean(f <= lowest + 1e-6 * np.maximum(1.0, abs(lowest))))
             share = _percent(reached.converged)
             row += [share if reached.converged >= ENOUGH else f"**{share}**"]
             row += ["-" if reached.failed is None else str(reached.failed), largest]
-            row += [_percent(at_best)]
+            row += [_percent(at_best(reached, best))]
         plain = entry.name.removesuffix(UNSET)
         rows.append([*row, f"{reached.compiling:.1f} s" if plain in JITTED else "none"])
     head = f"### {task.title[0].upper()}{task.title[1:]}"
@@ -410,11 +425,19 @@ def lines(
 
 
 def wrong_answers(results: Results) -> Iterator[str]:
-    """Yield what this package failed at: an answer is missing, or too few members converged."""
+    """Yield what this package failed at: an answer is missing, too few members converged, or not where others did.
+
+    The latter only where there is one minimum.
+    """
     for task, entries in results:
+        best = lowest(finished(entries))
         for entry in entries:
-            if entry.name.startswith("fastbfgs") and not entry.absent and "out of time" not in entry.note:
-                if entry.outcome is None:
-                    yield f"{task.title}: {entry.name}: {entry.note}"
-                elif not task.fixed and entry.outcome.converged < ENOUGH:
-                    yield f"{task.title}: {entry.name}: {100 * entry.outcome.converged:.2f} % converged"
+            if not entry.name.startswith("fastbfgs") or entry.absent or entry.note == OUT_OF_TIME:
+                continue
+            what = f"{task.title}: {entry.name}"
+            if entry.outcome is None:
+                yield f"{what}: {entry.note}"
+            elif not task.fixed and entry.outcome.converged < ENOUGH:
+                yield f"{what}: {_percent(entry.outcome.converged)} converged"
+            elif not task.fixed and task.objective != "rosenbrock" and at_best(entry.outcome, best) < ENOUGH:
+                yield f"{what}: {_percent(at_best(entry.outcome, best))} at the lowest f"

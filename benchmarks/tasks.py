@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from benchmarks.bench_single import ITERATIONS
 from benchmarks.objectives import Batch, chain_box, chain_start, make, make_bounded, rosenbrock, rosenbrock_batch
 from benchmarks.peers import (
@@ -138,7 +136,6 @@ BATCHED_ONLY = (
 ONE = tuple(name for name in BATCHES if name not in BATCHED_ONLY)
 BOUNDED_ONE = tuple(f"{name} loop" for name in BOUNDED_SINGLES)
 OURS = tuple(name for name in BATCHES if name.startswith("fastbfgs") and name != "fastbfgs loop")
-CALLED_ONE = tuple(name for name in ONE if name not in JITTED and name not in COMPILED)
 QUICK = (
     FASTBFGS,
     "fastbfgs, all threads",
@@ -202,17 +199,9 @@ def _tasks() -> Iterator[Task]:
         yield Task("dense", "rosenbrock", 1, n)
     yield Task("bounded", "rosenbrock", 10_000, 10)
     yield Task("bounded one", "rosenbrock", 1, 100, BOUNDED_ONE)
-    yield Task("one", "rosenbrock", 1, 1_000, (*CALLED_ONE, "Optimistix LBFGS", "JAXopt LBFGS"))
+    yield Task("one", "rosenbrock", 1, 1_000, (*QUICK_ONE, "Optimistix LBFGS", "JAXopt LBFGS"))
     yield Task("many", "rosenbrock", 1_000_000, 2, (FASTBFGS, *COMPILED))
     yield Task("large", "mixed", 1, 10_000, ("fastbfgs, 1 thread", "fastbfgs, all threads"))
     yield Task("large", "mixed", 1, 10_000_000, ("fastbfgs, 1 thread", "fastbfgs, all threads"))
     yield Task("many", "rosenbrock", 100, 10)
     yield Task("many", "rosenbrock", 10, 10)
-
-
-def best_of(values: list[np.ndarray]) -> np.ndarray:
-    """Return the lowest f of each member, where some solvers did only the first members."""
-    best = np.full(max(map(len, values), default=0), np.inf)
-    for f in values:
-        best[: len(f)] = np.fmin(best[: len(f)], f)
-    return best
