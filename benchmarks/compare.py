@@ -123,7 +123,7 @@ class Race:
             try:
                 self.versions |= process.ask("load", limit=LOADING)
             except Missing as missing:
-                reason = reason or str(missing)
+                reason = str(missing)
                 process.close()
                 continue
             self.processes[name] = process

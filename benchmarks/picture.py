@@ -64,7 +64,7 @@ def draw(path: Path, results: Results, sets: Sets) -> str:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, (first, second, third) = pyplot.subplots(1, 3, figsize=(19, 6), layout="constrained")
+    figure, (first, second, third) = pyplot.subplots(1, 3, figsize=(21, 6), layout="constrained")
     title, scores = next(((name, sets[name]) for name in PROFILED if name in sets), ("no problems", {}))
     for axes, what in ((first, "evaluations"), (second, "seconds")):
         _draw_profile(axes, profile(scores, what), what)
@@ -108,4 +108,4 @@ def _draw_growth(axes: Any, curves: dict[str, tuple[list[int], list[float]]]) ->
     )
     axes.grid(alpha=0.3, which="both")
     if curves:
-        axes.legend(fontsize=7, ncols=2)
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))

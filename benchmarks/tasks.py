@@ -18,7 +18,6 @@ from benchmarks.peers import (
     COMPILED,
     DENSE,
     FASTBFGS,
-    JITTED,
     LARGE,
     SINGLES,
     BatchPeer,
@@ -146,7 +145,9 @@ QUICK = (
     "NLopt LD_LBFGS loop",
     "PyLBFGS loop",
 )
-QUICK_ONE = ("fastbfgs loop", "SciPy L-BFGS-B loop", "NLopt LD_LBFGS loop", "PyLBFGS loop")
+LOOPS = ("SciPy L-BFGS-B loop", "NLopt LD_LBFGS loop", "PyLBFGS loop")
+QUICK_ONE = ("fastbfgs loop", *LOOPS)
+FAST_JITTED = ("Optimistix BFGS", "Optax lbfgs", "TFP TF XLA", "TFP JAX")
 
 
 def unset(*names: str) -> tuple[str, ...]:
@@ -178,30 +179,30 @@ def _quick_tasks() -> Iterator[Task]:
 
 def _tasks() -> Iterator[Task]:
     unset_ones = unset(FASTBFGS, "SciPy L-BFGS-B loop", "SciPy stacked")
+    many = tuple(name for name in BATCHES if name not in ("torch LBFGS loop", "lbfgsb (Python) loop"))
     yield Task("many", "rosenbrock", 1_000, 10, tuple(BATCHES) + unset_ones)
     yield Task("one", "rosenbrock", 1, 10, ONE + unset("fastbfgs loop", "SciPy L-BFGS-B loop"))
     yield Task("large", "mixed", 1, 100_000, tuple(LARGE) + unset("fastbfgs, 1 thread", "SciPy L-BFGS-B"))
     yield Task("large", "mixed", 1, 1_000_000)
     yield Task("bounded", "rosenbrock", 1_000, 10)
     yield Task("bounded one", "rosenbrock", 1, 10, BOUNDED_ONE)
-    yield Task("many", "rosenbrock", 1_000, 2)
-    yield Task("many", "logistic", 1_000, 8)
-    yield Task("many", "mixed", 1_000, 20)
-    yield Task("many", "rosenbrock", 10_000, 10)
-    yield Task("many", "rosenbrock", 10_000, 2)
-    yield Task("many", "logistic", 10_000, 8)
-    yield Task("many", "mixed", 10_000, 20)
-    yield Task("one", "rosenbrock", 1, 2, ONE)
-    yield Task("one", "rosenbrock", 1, 100, ONE)
+    for B in (1_000, 10_000):
+        if B > 1_000:
+            yield Task("many", "rosenbrock", B, 10, many)
+        yield Task("many", "rosenbrock", B, 2, many)
+        yield Task("many", "logistic", B, 8, many)
+        yield Task("many", "mixed", B, 20, many)
     for n in (2, 10):
-        yield Task("many", "rosenbrock", 100_000, n, (*COMPILED, FASTBFGS, "SciPy L-BFGS-B loop", *JITTED))
+        yield Task("many", "rosenbrock", 100_000, n, (*COMPILED, FASTBFGS, "SciPy L-BFGS-B loop", *FAST_JITTED))
     for n in (10, 100, 1_000):
         yield Task("dense", "rosenbrock", 1, n)
-    yield Task("bounded", "rosenbrock", 10_000, 10)
     yield Task("bounded one", "rosenbrock", 1, 100, BOUNDED_ONE)
+    yield Task("bounded", "rosenbrock", 10_000, 10)
+    yield Task("one", "rosenbrock", 1, 2, (*QUICK_ONE, *FAST_JITTED))
+    yield Task("one", "rosenbrock", 1, 100, (*QUICK_ONE, "torch LBFGS loop", "Optimistix LBFGS", "JAXopt LBFGS"))
     yield Task("one", "rosenbrock", 1, 1_000, (*QUICK_ONE, "Optimistix LBFGS", "JAXopt LBFGS"))
+    yield Task("many", "rosenbrock", 100, 10, (*OURS, *LOOPS, *FAST_JITTED))
+    yield Task("many", "rosenbrock", 10, 10, (*OURS, *LOOPS, *FAST_JITTED))
     yield Task("many", "rosenbrock", 1_000_000, 2, (FASTBFGS, *COMPILED))
     yield Task("large", "mixed", 1, 10_000, ("fastbfgs, 1 thread", "fastbfgs, all threads"))
     yield Task("large", "mixed", 1, 10_000_000, ("fastbfgs, 1 thread", "fastbfgs, all threads"))
-    yield Task("many", "rosenbrock", 100, 10)
-    yield Task("many", "rosenbrock", 10, 10)
