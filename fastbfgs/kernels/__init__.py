@@ -4,12 +4,17 @@ is loaded. All of them give the same bits.
 The environment variable FASTBFGS_INSTRUCTIONS names another one, of those in `AVAILABLE`.
 """
 
-import glob
 import os
 
 from fastbfgs.kernels.instructions import supported
 
-AVAILABLE = [name for name in supported() if glob.glob(os.path.join(__path__[0], name, "advance.*"))] + ["baseline"]
+
+def _built(name: str) -> bool:
+    folder = os.path.join(__path__[0], name)
+    return os.path.isdir(folder) and any(file.startswith("advance.") for file in os.listdir(folder))
+
+
+AVAILABLE = [*filter(_built, supported()), "baseline"]
 """Those that were built and run here, the widest first."""
 
 INSTRUCTIONS = os.environ.get("FASTBFGS_INSTRUCTIONS") or AVAILABLE[0]
