@@ -213,7 +213,7 @@ def minimize(
     alone, in a batch, in another order and with any number of threads, if fun computes rows independently.
 
     Memory for each member, besides the points, values and gradients of a call: (4 + 2 maxcor) n numbers of x0's dtype
-    and 200 + 16 maxcor bytes, with bounds 16 maxcor**2 bytes more; for BFGS (5 + n) n numbers and 200 bytes.
+    and 200 + 8 maxcor bytes, with bounds 16 maxcor**2 bytes more; for BFGS (5 + n) n numbers and 200 bytes.
 
     References
     ----------

@@ -21,7 +21,7 @@ from fastbfgs.runs import Runs
 _ONLY = np.frombuffer(bytes(np.dtype(np.intp).itemsize), np.intp)
 """The rows of one problem, [0], not writeable."""
 
-_FORMAT = 2
+_FORMAT = 3
 """Of the files that `Solver.save` writes."""
 
 
