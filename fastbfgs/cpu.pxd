@@ -30,6 +30,7 @@ cdef class CPU:
 
         int _bounded(self, Py_ssize_t b) noexcept
         Member *_member(self, Py_ssize_t b) noexcept nogil
+        char *_h0(self, Py_ssize_t b) noexcept nogil
         void _fetch(self, Py_ssize_t b) noexcept nogil
         void _point(self, Py_ssize_t b, char *x, Py_ssize_t k) noexcept nogil
         bint _advance(self, Py_ssize_t b, double f, const char *g) noexcept nogil

@@ -141,6 +141,10 @@ cdef class CPU:
     cdef Member *_member(self, Py_ssize_t b) noexcept nogil:
         return <Member *>(self.record + b * self.record_size)
 
+    cdef char *_h0(self, Py_ssize_t b) noexcept nogil:
+        """That of member b, or NULL."""
+        return NULL if self.h0_data == NULL else self.h0_data + b * self.h0_size
+
     cpdef points(self, cnp.ndarray rows):
         """Return the points that `rows` (k,) ask about, or rest at: (k, n), the caller's to keep."""
         cdef Py_ssize_t count = cnp.PyArray_SIZE(rows)
@@ -234,7 +238,7 @@ cdef class CPU:
     cdef bint _advance(self, Py_ssize_t b, double f, const char *g) noexcept nogil:
         """Tell member b f and g; has it to set off then?"""
         v = self.vector + b * self.vector_size
-        h0 = self.h0_data + b * self.h0_size if self.h0_data != NULL else NULL
+        h0 = self._h0(b)
         box = self.box_data + b * self.box_size
         if self.typenum == cnp.NPY_DOUBLE:
             return advance(
@@ -243,7 +247,7 @@ cdef class CPU:
 
     cdef void _set_off(self, Py_ssize_t b, const Work *work) noexcept nogil:
         v = self.vector + b * self.vector_size
-        h0 = self.h0_data + b * self.h0_size if self.h0_data != NULL else NULL
+        h0 = self._h0(b)
         box = self.box_data + b * self.box_size
         if self.typenum == cnp.NPY_DOUBLE:
             set_off(&self.rules, self._member(b), <double *>v, <double *>h0, <double *>box, work)
@@ -254,7 +258,7 @@ cdef class CPU:
         """Let member b wait for its direction in the tile."""
         tile.member[tile.count] = self._member(b)
         tile.v[tile.count] = self.vector + b * self.vector_size
-        tile.h0[tile.count] = self.h0_data + b * self.h0_size if self.h0_data != NULL else NULL
+        tile.h0[tile.count] = self._h0(b)
         tile.count += 1
 
     cdef Py_ssize_t _set_off_together(self, Tile *tile, const Work *work) noexcept nogil:
@@ -489,11 +493,9 @@ cdef class CPU:
         cdef:
             Member *member = self._member(b)
             floating *v = <floating *>(self.vector + b * self.vector_size)
-            char *h0 = self.h0_data
+            char *h0 = self._h0(b)
             char *box = self.box_data + b * self.box_size
             Py_ssize_t n = self.rules.n, j
-        if h0 != NULL:
-            h0 += b * self.h0_size
         forget(member)
         for j in range(self.rules.m):
             push(&self.rules, member, v, s + j * n, y + j * n)

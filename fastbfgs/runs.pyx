@@ -233,7 +233,7 @@ cdef class Runs:
             Member *member = cpu._member(b)
             int64_t nfev = member.nfev
             char *v = cpu.vector + b * cpu.vector_size
-            char *h0 = cpu.h0_data + b * cpu.h0_size if cpu.h0_data != NULL else NULL
+            char *h0 = cpu._h0(b)
             char *box = cpu.box_data + b * cpu.box_size
             Stretch end
         if cpu.typenum == cnp.NPY_DOUBLE:
