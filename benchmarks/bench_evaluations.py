@@ -11,14 +11,14 @@ import numpy as np
 
 from benchmarks.measure import Recorder, least
 from benchmarks.objectives import Array, Box
-from benchmarks.peers import BOUNDED_SINGLES, DENSE, SINGLES, Single, Stop
+from benchmarks.peers import BOUNDED_SINGLES, DENSE, ROUNDED, SINGLES, Single, Stop
 
 STOPS = {
     "SciPy's defaults": Stop(gtol=1e-5, ftol=2.220446049250313e-09, maxiter=15_000),
     "gtol 1e-6": Stop(gtol=1e-6, ftol=0.0, maxiter=15_000),
 }
 
-EVERY: dict[str, Callable[..., Single]] = {**SINGLES, **DENSE}
+EVERY: dict[str, Callable[..., Single]] = {**SINGLES, **DENSE, **ROUNDED}
 
 
 class Rivals(NamedTuple):
@@ -120,7 +120,7 @@ class Evaluations:
     """All problems of `tests/problems.py` without bounds, from their standard starts."""
 
     rivals = RIVALS[0]
-    params = (["fastbfgs", "SciPy L-BFGS-B", "PyLBFGS", "NLopt LD_LBFGS"], list(STOPS))
+    params = (["fastbfgs", *ROUNDED, "SciPy L-BFGS-B", "PyLBFGS", "NLopt LD_LBFGS"], list(STOPS))
     param_names = ["solver", "stop"]
     timeout = 600
 

@@ -29,7 +29,7 @@ from benchmarks.bench_import import first_call_medians, import_medians
 from benchmarks.bench_single import SLOW
 from benchmarks.contest import Outcome, Times
 from benchmarks.machine import machine_lines, machine_load
-from benchmarks.peers import BATCHES, BOUNDED_SINGLES, DENSE, FASTBFGS, SINGLES, needs
+from benchmarks.peers import BATCHES, BOUNDED_SINGLES, DENSE, FASTBFGS, ROUNDED, SINGLES, needs
 from benchmarks.process import Missing, Process, Stopped, TooSlow
 from benchmarks.report import OUT_OF_TIME, Entry, Score
 from benchmarks.tasks import UNSET, Task, every_task
@@ -201,7 +201,7 @@ class Race:
 def problem_sets(race: Race, arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str, Score]]]:
     """Yield the title of each problem set and how the solvers did, by SciPy's defaults SciPy and this package alone."""
     quick = arguments.quick
-    everyone = dict(zip(RIVALS, (SINGLES, BOUNDED_SINGLES, DENSE), strict=True))
+    everyone = dict(zip(RIVALS, ({**SINGLES, **ROUNDED}, BOUNDED_SINGLES, DENSE), strict=True))
     for rivals, stop in itertools.product(RIVALS, STOPS):
         defaults = stop == "SciPy's defaults"
         if quick and (defaults or rivals.slow is not None):

@@ -1,9 +1,10 @@
 """The solvers that are compared, each behind one of two signatures, imported only when asked for.
 
 `SINGLES` solve one problem from a Python callable; `BATCHES` solve B of them, and every single one
-joins these as a loop; `DENSE` are BFGS with its n by n matrix, `LARGE` those that are tried on very
-many variables.  `BOUNDED_SINGLES` and `BOUNDED_BATCHES` are those that take bounds.  Compilation
-happens while a run is prepared, never while it is timed.  All stop at max|g| <= gtol, g being
+joins these as a loop; `DENSE` are BFGS with its n by n matrix, `ROUNDED` keeps its pairs in
+float32, `LARGE` are those that are tried on very many variables.  `BOUNDED_SINGLES` and
+`BOUNDED_BATCHES` are those that take bounds.  Compilation happens while a run is prepared, never
+while it is timed.  All stop at max|g| <= gtol, g being
 projected where there are bounds, or as near to it as their own test allows (said beside each).
 """
 
@@ -106,15 +107,15 @@ def _calls(fun: Callable[..., Any], *args: Any) -> Callable[[int], None]:
 # ---------------------------------------------------------------------------- one problem
 
 
-def scipy_face(module: str, method: str, **further: Any) -> BoundedSinglePeer:
-    """Return SciPy's `minimize`, or this package's, which is called alike but for ``further`` arguments."""
+def scipy_face(module: str, method: str, pairs: str | None = None, **further: Any) -> BoundedSinglePeer:
+    """Return SciPy's `minimize`, or this package's, which is called alike but for ``pairs`` and ``further``."""
 
     def prepare(fun: Function, x0: Array, stop: Stop, box: Box | None = None) -> Single:
         minimize = require(module).minimize
         keywords = {
             "jac": True,
             "method": method,
-            "options": scipy_options(stop, method),
+            "options": scipy_options(stop, method) | ({} if pairs is None else {"pairs": pairs}),
             **scipy_bounds(box),
             **further,
         }
@@ -247,6 +248,8 @@ SINGLES: dict[str, SinglePeer] = {
     "lbfgsb (Python)": lbfgsb_python,
 }
 
+ROUNDED: dict[str, SinglePeer] = {"fastbfgs, float32 pairs": scipy_face("fastbfgs", "L-BFGS-B", pairs="float32")}
+
 DENSE: dict[str, SinglePeer] = {
     "fastbfgs BFGS": scipy_face("fastbfgs", "BFGS"),
     "SciPy BFGS": scipy_face("scipy.optimize", "BFGS"),
@@ -256,6 +259,8 @@ DENSE: dict[str, SinglePeer] = {
 LARGE: dict[str, SinglePeer] = {
     "fastbfgs, 1 thread": scipy_face("fastbfgs", "L-BFGS-B", workers=1),
     "fastbfgs, all threads": scipy_face("fastbfgs", "L-BFGS-B", workers=os.cpu_count()),
+    "fastbfgs, 1 thread, float32 pairs": scipy_face("fastbfgs", "L-BFGS-B", workers=1, pairs="float32"),
+    "fastbfgs, all threads, float32 pairs": scipy_face("fastbfgs", "L-BFGS-B", workers=os.cpu_count(), pairs="float32"),
     "SciPy L-BFGS-B": scipy_face("scipy.optimize", "L-BFGS-B"),
     "PyLBFGS": pylbfgs,
     "NLopt LD_LBFGS": nlopt_lbfgs,

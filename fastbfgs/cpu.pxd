@@ -4,6 +4,7 @@ cimport numpy as cnp
 from cython cimport floating
 from libc.stdint cimport int64_t
 
+from fastbfgs.crew cimport Crew
 from fastbfgs.kernels.state cimport Member, Rules, Work
 from fastbfgs.kernels.tile cimport Tile
 
@@ -11,7 +12,7 @@ cdef class CPU:
     cdef:
         Rules rules
         readonly object records         # (B, bytes of a record), uint8
-        readonly object vectors         # (B, (4 + 2 m) n), or (B, (5 + n) n) for BFGS
+        readonly object vectors         # (B, numbers of a member), see kernels/state.pxd and kernels/large.pxd
         readonly object h0
         readonly object box             # (2, n) or (B, 2, n)
         readonly Py_ssize_t accepted    # members that took a step in the last `tell`
@@ -21,6 +22,7 @@ cdef class CPU:
         list works                      # scratch that no thread is using
         Work work                       # that of the only member
         object last_point
+        readonly Crew crew                  # shares large members' coordinates; None if threads are not for that
         char *record
         char *vector
         char *h0_data
@@ -32,14 +34,16 @@ cdef class CPU:
         Member *_member(self, Py_ssize_t b) noexcept nogil
         char *_h0(self, Py_ssize_t b) noexcept nogil
         void _fetch(self, Py_ssize_t b) noexcept nogil
-        void _point(self, Py_ssize_t b, char *x, Py_ssize_t k) noexcept nogil
-        bint _advance(self, Py_ssize_t b, double f, const char *g) noexcept nogil
+        void _point(self, Py_ssize_t b, char *x, Py_ssize_t k, const Work *work) noexcept nogil
+        bint _advance(self, Py_ssize_t b, const Work *work, double f, const char *g) noexcept nogil
         void _set_off(self, Py_ssize_t b, const Work *work) noexcept nogil
         void _join(self, Py_ssize_t b, Tile *tile) noexcept nogil
         Py_ssize_t _set_off_together(self, Tile *tile, const Work *work) noexcept nogil
-        void _take_up(
-            self, Py_ssize_t b, const floating *s, const floating *y, bint run, bint anew
-        ) noexcept nogil
+        void _learn(self, Py_ssize_t b, const floating *s, const floating *y) noexcept nogil
+        void _reopen(self, Py_ssize_t b, bint anew) noexcept nogil
+        bint _rounds(self) noexcept
+        bint _shares(self, Py_ssize_t members) noexcept
+        Work _lent(self, char *room, Py_ssize_t members) noexcept
         bint _past(self, Py_ssize_t b, const int64_t *known) noexcept nogil
         void _step(self, const char *new, char *old, char *copy, char *difference) noexcept nogil
         bint _native(self, array, int typenum, int ndim, Py_ssize_t length) noexcept

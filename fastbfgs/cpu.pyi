@@ -2,6 +2,11 @@ from typing import Any
 
 import numpy as np
 
+from fastbfgs.crew import Crew
+
+LARGE: int
+SHARED: int
+
 class CPU:
     records: np.ndarray
     vectors: np.ndarray
@@ -9,6 +14,7 @@ class CPU:
     box: np.ndarray | None
     accepted: int
     finished: int
+    crew: Crew | None
     def __init__(
         self, x0: np.ndarray, options: Any, h0: np.ndarray | None, box: np.ndarray | None, workers: int
     ) -> None: ...

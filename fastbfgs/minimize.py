@@ -61,7 +61,7 @@ _STOPPED = "`callback` raised `StopIteration`."
 _LBFGSB = _Dialect(
     kernel={
         "maxcor": "history",
-        **{name: name for name in ("ftol", "gtol", "xtol", "maxfun", "maxiter", "maxls", "c1", "c2")},
+        **{name: name for name in ("ftol", "gtol", "xtol", "maxfun", "maxiter", "maxls", "c1", "c2", "pairs")},
     },
     face=frozenset({"eps", "finite_diff_rel_step", "workers", "hess_inv0"}),
     defaults={},
@@ -165,7 +165,8 @@ def minimize(
         SciPy's for the method, with its defaults. L-BFGS: maxcor (10), ftol (2.22e-9), gtol (1e-5), eps (1e-8), maxfun
         (15000), maxiter (15000), maxls (20), finite_diff_rel_step, workers (a number or a map-like callable, for finite
         differences of one problem); besides, xtol (0: stop when no coordinate moves by more), c1 (1e-3), c2 (0.97), and
-        hess_inv0, a positive diagonal ``(n,)`` or ``(..., n)`` of the initial inverse Hessian, without bounds.
+        hess_inv0, a positive diagonal ``(n,)`` or ``(..., n)`` of the initial inverse Hessian, without bounds, and
+        pairs (None; "float32" keeps those of a float64 problem without bounds in half the memory).
         BFGS: gtol (1e-5), norm (inf), eps (1.5e-8), maxiter (200 n), disp, return_all, finite_diff_rel_step, xrtol (0),
         c1 (1e-4), c2 (0.9), workers, and hess_inv0, a positive definite matrix ``(n, n)`` or ``(..., n, n)``.
     batch_args : tuple of array_like (..., *)
@@ -174,8 +175,8 @@ def minimize(
         Whether fun is called with the members alone that still run. Default: only if there are `batch_args` or fun
         takes ``rows``; else every call has all rows, finished ones at their final point.
     workers : int, optional
-        Threads for the solver's own work on a batch; default ``FASTBFGS_NUM_THREADS``, else all cores this process may
-        use. Results do not depend on it.
+        Threads for the solver's own work on a batch, or on one problem of at least 50,000 coordinates; default
+        ``FASTBFGS_NUM_THREADS``, else all cores this process may use. Results do not depend on it.
     progress : True or callable, optional
         True shows a bar (needs tqdm; a tqdm class does too). Another callable gets ``(finished, members, calls)``
         after every call of fun; if fun is compiled, about 20 times a second.
@@ -213,7 +214,9 @@ def minimize(
     alone, in a batch, in another order and with any number of threads, if fun computes rows independently.
 
     Memory for each member, besides the points, values and gradients of a call: (4 + 2 maxcor) n numbers of x0's dtype
-    and 200 + 8 maxcor bytes, with bounds 16 maxcor**2 bytes more; for BFGS (5 + n) n numbers and 200 bytes.
+    and 200 + 8 maxcor bytes, with bounds 16 maxcor**2 bytes more; for BFGS (5 + n) n numbers and 200 bytes. From
+    n = 300 on, L-BFGS without bounds keeps (5 + 2 maxcor) n numbers and 16 (maxcor + 1)**2 bytes, and reads the pairs
+    twice in an iteration; with pairs="float32" it keeps (5 + maxcor) n numbers.
 
     References
     ----------

@@ -43,6 +43,10 @@ class Options:
     scale_h0 : bool or None
         For BFGS: whether the first update is of H0 times s.y / y.y, Nocedal & Wright (6.20). None means only if H0 is
         not given.
+    pairs : {"float32"} or None
+        For L-BFGS without bounds: keep the pairs of a float64 problem in float32, which takes half the memory and,
+        where reading them is what takes time, about two thirds of it. x, f and g stay float64. Pairs of numbers beyond
+        the range of float32, 1e-38 to 3e38, are left out.
     c1, c2 : float
         Sufficient decrease and curvature of the strong Wolfe conditions; ``0 < c1 < 0.5``, ``c1 < c2 < 1``.
     words : mapping, optional
@@ -79,6 +83,7 @@ class Options:
     c1: float = 1e-3
     c2: float = 0.97
     scale_h0: bool | None = None
+    pairs: str | None = None
 
     words: InitVar[Mapping[str, str] | None] = None
 
@@ -102,6 +107,10 @@ class Options:
             rule = "True or False, for method BFGS, or None"
             word = (words or {}).get("scale_h0", "scale_h0")
             raise ValueError(f"{word} must be {rule}; got {self.scale_h0!r} for method {self.method}")
+        if not (self.pairs is None or (self.pairs == "float32" and self.method != "BFGS")):
+            rule = '"float32", for a method with a limited memory, or None'
+            word = (words or {}).get("pairs", "pairs")
+            raise ValueError(f"{word} must be {rule}; got {self.pairs!r} for method {self.method}")
         if self.norm == 0.0:
             raise ValueError("norm must be a number, not 0; got 0")
         if not self.c1 < self.c2:

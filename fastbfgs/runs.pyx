@@ -18,11 +18,12 @@ from cython cimport floating
 from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time_t
 
+from fastbfgs.atomics cimport add, look, put
 from fastbfgs.cpu cimport CPU
 from fastbfgs.kernels.advance cimport advance, point, set_off
 from fastbfgs.kernels.state cimport Member, Rules, Work
 from fastbfgs.kernels.tile cimport TILE, Tile, fits
-from fastbfgs.kernels.work cimport CACHE_LINE, aligned, work_in
+from fastbfgs.kernels.work cimport CACHE_LINE, aligned
 
 from fastbfgs import threads
 
@@ -36,26 +37,6 @@ cdef enum:
     SHARES = 64                 # of a thread: members differ in length
     GROUPS = 16                 # of a thread at least: what it has begun it must end alone
     SHARE_AT_MOST = 64          # members; the counter is touched once for each share
-
-cdef extern from *:
-    """
-    #if defined(_MSC_VER)
-        #include <intrin.h>
-        static __int64 fastbfgs_add(volatile __int64 *number, __int64 more)
-        { return _InterlockedExchangeAdd64(number, more); }
-        static __int64 fastbfgs_look(volatile __int64 *number) { return *number; }
-        static void fastbfgs_put(volatile __int64 *number, __int64 value) { *number = value; }
-    #else
-        static inline int64_t fastbfgs_add(int64_t *number, int64_t more)
-        { return __atomic_fetch_add(number, more, __ATOMIC_RELAXED); }
-        static inline int64_t fastbfgs_look(int64_t *number) { return __atomic_load_n(number, __ATOMIC_RELAXED); }
-        static inline void fastbfgs_put(int64_t *number, int64_t value)
-        { __atomic_store_n(number, value, __ATOMIC_RELAXED); }
-    #endif
-    """
-    int64_t add "fastbfgs_add" (int64_t *number, int64_t more) noexcept nogil     # returns what it was
-    int64_t look "fastbfgs_look" (int64_t *number) noexcept nogil
-    void put "fastbfgs_put" (int64_t *number, int64_t value) noexcept nogil
 
 cdef extern from "<time.h>":
     struct timespec:
@@ -164,7 +145,7 @@ cdef class Runs:
         room = room_in(self.memories[-1])
         room.x = aligned(<char *>(room + 1))
         room.g = aligned(room.x + vector)
-        room.work = work_in(&self.cpu.rules, aligned(room.g + vector))
+        room.work = self.cpu._lent(aligned(room.g + vector), self.count)
 
     def _alone(self, memory):
         """Run members in this thread until all are done, or ALONE_NS are over."""
@@ -256,12 +237,12 @@ cdef Stretch run(
     while member.status < 0:
         if look(halted) or (begin and <uint64_t>(clock_ns() - begin) >= ALONE_NS):
             return HALTED
-        point(rules, member, v, box, x)
+        point(rules, member, v, box, x, work)
         if floating is double:
             f = (<Objective>objective)(b, rules.n, x, g, user_data)
         else:
             f = (<ObjectiveF32>objective)(b, rules.n, x, g, user_data)
-        if advance(rules, member, v, h0, box, f, g):
+        if advance(rules, member, v, h0, box, work, f, g):
             if fits(rules, member):
                 return DUE
             set_off(rules, member, v, h0, box, work)

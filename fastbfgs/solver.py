@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastbfgs import interop, threads
-from fastbfgs.cpu import CPU
+from fastbfgs.cpu import CPU, SHARED
 from fastbfgs.kernels.advance import RECORD, Status
 from fastbfgs.native import Native, is_compiled
 from fastbfgs.options import Options, options_of
@@ -21,7 +21,7 @@ from fastbfgs.runs import Runs
 _ONLY = np.frombuffer(bytes(np.dtype(np.intp).itemsize), np.intp)
 """The rows of one problem, [0], not writeable."""
 
-_FORMAT = 3
+_FORMAT = 4
 """Of the files that `Solver.save` writes."""
 
 
@@ -45,7 +45,8 @@ class Solver:
     bounds : scipy.optimize.Bounds or sequence of n pairs, optional
         For method "L-BFGS-B": lower and upper bounds, shared by all members; `Bounds` may also hold arrays (..., n),
         each member's own. None or an infinite number is no bound. Every point that is asked for lies within them;
-        x0 is moved to the nearest point that does. A member without a finite bound costs no more than by "L-BFGS".
+        x0 is moved to the nearest point that does. A member without a finite bound costs no more than by "L-BFGS", up
+        to n = 300.
     compact : bool, default True
         Whether `ask` leaves finished members out. If not, it gives all rows, finished ones at their final point.
     workers : int, optional
@@ -120,7 +121,8 @@ class Solver:
         self.compact = bool(compact)
         count = math.prod(self.shape)
         self._single = not self.shape
-        self.workers = 1 if self._single and workers is None else threads.resolve(workers)
+        alone = self._single and self.n < SHARED
+        self.workers = 1 if alone and workers is None else threads.resolve(workers)
         method = self.options.method
         if h0 is not None:
             h0 = (interop.matrix if method == "BFGS" else interop.diagonal)(h0, self.shape, self.n, start.dtype)
@@ -134,6 +136,8 @@ class Solver:
         if self.box is not None:
             if h0 is not None:
                 raise ValueError("h0 and bounds do not go together; leave one of them out")
+            if self.options.pairs is not None:
+                raise ValueError(f"pairs={self.options.pairs!r} and bounds do not go together; leave one of them out")
             if self.options.norm != math.inf:
                 raise ValueError(f"norm must be infinite where there are bounds; got {self.options.norm!r}")
             start = interop.nearest(start, self.box)
@@ -214,6 +218,8 @@ class Solver:
         self.calls += 1
         if backend.finished:
             self._recount()
+        if backend.crew is not None:
+            backend.crew.settle()
 
     def run(self, objective: Any, watch: Callable[[Solver], Any] | None = None) -> None:
         """Run every member to its end on a compiled objective, without the interpreter and in `workers` threads.
@@ -280,6 +286,8 @@ class Solver:
         finally:
             self.calls = calls + runs.evaluations
             self._recount()
+        if self._backend.crew is not None:
+            self._backend.crew.settle()
         if watch is not None:
             watch(self)
 

@@ -79,6 +79,13 @@ def run(task: Callable[[int, int], T], count: int, parts: int) -> list[T]:
     return [*(future.result() for future in futures), last]
 
 
+def lend(task: Callable[[], object], size: int) -> None:
+    """Let `size` threads call `task`, sooner or later."""
+    pool = _shared(size)
+    for _ in range(size):
+        pool.submit(task)
+
+
 def side_by_side(
     task: Callable[[T], None], each: Sequence[T], halt: Callable[[], None], beat: Callable[[], object]
 ) -> None:

@@ -18,10 +18,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fastbfgs"
 KERNELS = {
     "kernels.advance",
     "kernels.bfgs",
+    "kernels.blocks",
     "kernels.box",
     "kernels.compact",
     "kernels.contracts",
     "kernels.dense",
+    "kernels.large",
     "kernels.lbfgs",
     "kernels.state",
     "kernels.tile",
@@ -86,13 +88,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outcome.py": set(),
     "result.py": {"kernels.advance"},
     "threads.py": set(),
-    "cpu.pyx": {"threads"} | KERNELS,
-    "cpu.pxd": KERNELS,
-    "runs.pyx": {"cpu", "threads"} | KERNELS,
+    "atomics.pxd": set(),
+    "crew.pyx": {"atomics", "kernels.state", "threads"},
+    "crew.pxd": {"kernels.state"},
+    "cpu.pyx": {"crew", "threads"} | KERNELS,
+    "cpu.pxd": {"crew"} | KERNELS,
+    "runs.pyx": {"atomics", "cpu", "threads"} | KERNELS,
     "kernels/__init__.py": {"kernels.instructions"},
     "kernels/advance.pyx": KERNELS,
     "kernels/advance.pxd": KERNELS,
     "kernels/bfgs.pxd": {"kernels.contracts", "kernels.lbfgs", "kernels.state", "kernels.vectors"},
+    "kernels/blocks.pxd": set(),
     "kernels/box.pxd": {
         "kernels.compact",
         "kernels.contracts",
@@ -111,13 +117,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels/contracts.pxd": set(),
     "kernels/dense.pxd": set(),
     "kernels/instructions.pyx": set(),
+    "kernels/large.pxd": {
+        "kernels.blocks",
+        "kernels.contracts",
+        "kernels.lbfgs",
+        "kernels.state",
+        "kernels.vectors",
+    },
     "kernels/lbfgs.pxd": {"kernels.contracts", "kernels.state", "kernels.vectors"},
     "kernels/probe.pyx": KERNELS,
     "kernels/state.pxd": set(),
     "kernels/tile.pxd": {"kernels.contracts", "kernels.state", "kernels.vectors"},
     "kernels/vectors.pxd": set(),
     "kernels/wolfe.pxd": {"kernels.contracts", "kernels.state"},
-    "kernels/work.pxd": {"kernels.box", "kernels.compact", "kernels.state", "kernels.tile"},
+    "kernels/work.pxd": {"kernels.box", "kernels.compact", "kernels.large", "kernels.state", "kernels.tile"},
 }
 """File of the package: the modules of the package that it may import."""
 
@@ -139,7 +152,7 @@ GUESTS: dict[str, set[str]] = {
 }
 """File: what it may import from outside, if that is not `STANDARD`. The driver and nests know no arrays."""
 
-COMPILED = {"numpy", "cython", "libc", "cpython"}
+COMPILED = {"numpy", "cython", "libc", "cpython", "time"}
 """What Cython files may import from outside."""
 
 HEAVY = ("scipy", "tqdm", "matplotlib", "sklearn", "cupy", "torch", "jax")

@@ -18,7 +18,7 @@ cpdef enum Status:
     UNBOUNDED = 23
 
 cdef bint advance(
-    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box,
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
     double f, const floating *g
 ) noexcept nogil
 
@@ -32,11 +32,16 @@ cdef void set_off_together(
     const Rules *rules, Py_ssize_t count, Member **member, floating **v, const floating **h0, const Work *work
 ) noexcept nogil
 
+cdef void enter(
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *s, const floating *y,
+    const Work *work
+) noexcept nogil
+
 cdef void reopen(
     const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
     bint anew
 ) noexcept nogil
 
 cdef void point(
-    const Rules *rules, const Member *member, const floating *v, const floating *box, floating *x
+    const Rules *rules, const Member *member, floating *v, const floating *box, floating *x, const Work *work
 ) noexcept nogil

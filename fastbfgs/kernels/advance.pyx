@@ -12,11 +12,15 @@ Algorithm 7.5. We deviate in six places:
 """
 import numpy as np
 
-from libc.math cimport fabs, fmax, isfinite, INFINITY
+from libc.math cimport fabs, fmax, isfinite, sqrt, INFINITY
 
 from fastbfgs.kernels.bfgs cimport bfgs_direction, bfgs_push
 from fastbfgs.kernels.box cimport box_direction, leads_inside, longest_step, projected_max, step_to
 from fastbfgs.kernels.contracts cimport require
+from fastbfgs.kernels.large cimport (
+    S_MAX, SS, large_descent, large_direction, large_enter, large_gradient_size, large_leads_nowhere,
+    large_learn, large_move, large_point, large_slope,
+)
 from fastbfgs.kernels.lbfgs cimport direction, forget, push
 from fastbfgs.kernels.state cimport BFGS, BOXED, Member, Rules, Search, Work
 from fastbfgs.kernels.tile cimport TILE, directions, tiles_pay
@@ -34,13 +38,15 @@ RECORD = np.asarray(<Member[:1]>&_blank).dtype
 
 
 cdef void point(
-    const Rules *rules, const Member *member, const floating *v, const floating *box, floating *x
+    const Rules *rules, const Member *member, floating *v, const floating *box, floating *x, const Work *work
 ) noexcept nogil:
     """The point the member asks about, or rests at: x + alpha p."""
     cdef Py_ssize_t i
     if member.status >= 0 or not member.started:
         for i in range(rules.n):
             x[i] = v[i]
+    elif rules.large:
+        large_point(rules, <Member *>member, v, member.search.alpha, x, work)
     else:
         step(rules, member, v, box, member.search.alpha, x)
 
@@ -62,7 +68,7 @@ cdef inline void step(
 
 
 cdef bint advance(
-    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box,
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
     double f, const floating *g
 ) noexcept nogil:
     """Take f and g at the point asked for; decide; ask for the next point, or stop.
@@ -73,7 +79,7 @@ cdef bint advance(
         Py_ssize_t n = rules.n, i
         Search *search = &member.search
         double alpha = search.alpha, dphi
-        floating *g_lo = v + 3 * n
+        floating *g_lo = v + (2 if rules.large else 3) * n
         Verdict verdict
         bint due
     require(member.status < 0)
@@ -81,17 +87,17 @@ cdef bint advance(
     if not member.started:
         return begin(rules, member, v, box, f, g)
     if f == -INFINITY:
-        move(rules, member, v, box, alpha, f, g)
+        move(rules, member, v, h0, box, work, alpha, f, g)
         member.status = UNBOUNDED
         return False
 
-    dphi = dot(n, v + 2 * n, g)
+    dphi = large_slope(rules, member, v, g, work) if rules.large else dot(n, v + 2 * n, g)
     if member.bounded and search.evals == 0 and (
             dphi < rules.c2 * search.dphi0 or (dphi < 0.0 and f > search.phi0 + rules.c1 * search.dphi0)):
         search.largest = longest_step(n, v, v + 2 * n, box)  # only now may a step longer than the first be wanted
     verdict = search_step(rules, search, f, dphi)
     if verdict == ACCEPT:
-        return accept(rules, member, v, h0, box, alpha, f, g)
+        return accept(rules, member, v, h0, box, work, alpha, f, g)
     if search.lo == alpha:
         for i in range(n):
             g_lo[i] = g[i]
@@ -103,7 +109,7 @@ cdef bint advance(
         if search.bracketed and (search.dphi_hi >= 0.0 or leads_nowhere(rules, member, v, box, search.hi)):
             member.flat = True
     if verdict == TAKE_LO:
-        due = accept(rules, member, v, h0, box, search.lo, search.phi_lo, g_lo)
+        due = accept(rules, member, v, h0, box, work, search.lo, search.phi_lo, g_lo)
         if member.nfev >= rules.maxfun and member.status != CONVERGED_GRADIENT:
             member.status = MAXFUN                          # a search cut short says nothing of convergence
             return False
@@ -128,6 +134,8 @@ cdef bint leads_nowhere(
     cdef:
         Py_ssize_t n = rules.n, i
         const floating *p = v + 2 * n
+    if rules.large:
+        return large_leads_nowhere(rules, member, v, alpha)
     for i in range(n):
         if member.bounded and step_to(v[i], alpha, p[i], box[i], box[n + i], rules.eps) != v[i]:
             return False
@@ -169,6 +177,17 @@ cdef bint may_run(const Rules *rules, Member *member, const floating *v) noexcep
     else:
         member.status = RUNNING
     return member.status == RUNNING
+
+
+cdef void enter(
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *s, const floating *y,
+    const Work *work
+) noexcept nogil:
+    """Remember the pair (s, y) of L-BFGS, if its curvature can be trusted."""
+    if rules.large:
+        large_enter(rules, member, v, h0, s, y, work)
+    else:
+        push(rules, member, v, s, y)
 
 
 cdef void reopen(
@@ -227,8 +246,12 @@ cdef inline void search_along(
         dphi0 = which_way(rules, member, v, h0, box, work)
     if member.count == 0 and h0 == NULL and member.bounded != BOXED:
         # Nothing is known of the scale of x: no first step longer than 1.
+        if rules.large:
+            p = v + n                                       # -p, as long
         length = norm(n, p, max_abs(n, p))
-        if length > 1.0:
+        if length > 1.0 and rules.large:
+            dphi0 = large_descent(rules, member, v, h0, length, work)
+        elif length > 1.0:
             for i in range(n):
                 p[i] = <floating>(<double>p[i] / length)
             dphi0 = dot(n, p, v + n)
@@ -246,6 +269,8 @@ cdef inline double which_way(
     """Set p; return p.g."""
     if member.bounded:
         return box_direction(rules, member, v, box, work)
+    if rules.large:
+        return large_direction(rules, member, v, h0, work)
     if rules.method == BFGS:
         return bfgs_direction(rules, member, v, h0)
     return direction(rules, member, v, h0, work)
@@ -277,25 +302,31 @@ cdef inline double gradient_size(
 
 cdef bint accept(
     const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box,
-    double alpha, double f, const floating *g
+    const Work *work, double alpha, double f, const floating *g
 ) noexcept nogil:
     """Take the step alpha, where f and g are known; stop there, or (True) set off again."""
     cdef:
         Py_ssize_t n = rules.n
         double f_old = member.f, g_size_old = member.g_size
         const floating *s = v + 2 * n
+        const double *sums
         bint along_g = member.count == 0, stuck
-    move(rules, member, v, box, alpha, f, g)
-    learn(rules, member, v, h0)
-    member.g_size = gradient_size(rules, member, v, box)
+    sums = move(rules, member, v, h0, box, work, alpha, f, g)
+    if rules.large:
+        large_learn(rules, member, sums, h0 != NULL)
+        member.g_size = large_gradient_size(rules, v, sums)
+    else:
+        learn(rules, member, v, h0)
+        member.g_size = gradient_size(rules, member, v, box)
     member.flat = False
     stuck = f >= f_old and member.g_size >= g_size_old
     if member.g_size <= rules.gtol:
         member.status = CONVERGED_GRADIENT
-    elif rules.xtol > 0.0 and max_abs(n, s) <= rules.xtol:
+    elif rules.xtol > 0.0 and (sums[S_MAX] if rules.large else max_abs(n, s)) <= rules.xtol:
         member.status = CONVERGED_STEP
     elif rules.xrtol > 0.0 and (
-            norm(n, s, max_abs(n, s)) <= rules.xrtol * (rules.xrtol + norm(n, v, max_abs(n, v)))):
+            (sqrt(sums[SS]) if rules.large else norm(n, s, max_abs(n, s)))
+            <= rules.xrtol * (rules.xrtol + norm(n, v, max_abs(n, v)))):
         member.status = CONVERGED_STEP
     elif rules.ftol > 0.0 and f_old - f <= rules.ftol * fmax(fmax(fabs(f_old), fabs(f)), 1.0):
         member.status = CONVERGED_DECREASE
@@ -316,15 +347,22 @@ cdef bint accept(
     return False
 
 
-cdef void move(
-    const Rules *rules, Member *member, floating *v, const floating *box, double alpha, double f, const floating *g
+cdef const double *move(
+    const Rules *rules, Member *member, floating *v, const floating *h0, const floating *box, const Work *work,
+    double alpha, double f, const floating *g
 ) noexcept nogil:
-    """x += alpha p. The room of p and g_lo, both spent now, is left holding s and y."""
+    """x += alpha p. The room of p and g_lo, both spent now, is left holding s and y; of large members, the next slot
+    is, and the sums of the pair are returned."""
     cdef:
         Py_ssize_t n = rules.n, i
         floating *p = v + 2 * n
         floating *y = v + 3 * n
         floating x_new, g_new
+    member.f = f
+    member.alpha = alpha
+    member.nit += 1
+    if rules.large:
+        return large_move(rules, member, v, h0, alpha, g, work)
     if member.bounded and not (member.clear and alpha <= 1.0):
         for i in range(n):
             x_new = step_to(v[i], alpha, p[i], box[i], box[n + i], rules.eps)
@@ -339,6 +377,4 @@ cdef void move(
         g_new = g[i]                                        # g may be g_lo, which is y's room
         y[i] = g_new - v[n + i]
         v[n + i] = g_new
-    member.f = f
-    member.alpha = alpha
-    member.nit += 1
+    return NULL

@@ -35,7 +35,11 @@ cdef inline bint curvature(
     cdef double ss = dot(rules.n, s, s)
     sy[0] = dot(rules.n, s, y)
     yy[0] = dot(rules.n, y, y)
-    return sy[0] > rules.eps * sqrt(ss) * sqrt(yy[0]) and isfinite(1.0 / sy[0]) and isfinite(sy[0] / yy[0])
+    return trusted(rules.eps, ss, sy[0], yy[0])
+
+
+cdef inline bint trusted(double eps, double ss, double sy, double yy) noexcept nogil:
+    return sy > eps * sqrt(ss) * sqrt(yy) and isfinite(1.0 / sy) and isfinite(sy / yy)
 
 
 cdef inline bint push(

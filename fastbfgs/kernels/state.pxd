@@ -9,8 +9,8 @@
 # g_lo     the gradient at the best trial of this search      per trial
 # s_j y_j  the pairs, a ring: `head` is the next slot         memory
 #
-# BFGS has u | H (n, n) in place of the pairs, see bfgs.pxd. The point a member asks for is x + alpha p. It is never
-# stored: whoever is asked may write into his copy.
+# BFGS has u | H (n, n) in place of the pairs, see bfgs.pxd. Large members have another order, see large.pxd. The point
+# a member asks for is x + alpha p. It is never stored: whoever is asked may write into his copy.
 # Behind each record stand m float64 of its own: rho_j. In a run with bounds the tables of compact.pxd follow, 2 m^2
 # more.
 #
@@ -32,6 +32,8 @@ cdef struct Rules:          # the same for all members, for the whole run
     bint scale_h0           # BFGS: the first update is of H0 times s.y / y.y
     bint narrow             # directions of several members are found together, see tile.pxd
     bint tables             # room for those of compact.pxd stands behind every record
+    bint large              # members are of the kind of large.pxd
+    bint single             # their pairs are float32
     double c1               # sufficient decrease, N&W (3.6a)
     double c2               # curvature, N&W (3.7b)
     double gtol             # stop at max |g_i| <= gtol
@@ -82,13 +84,23 @@ cdef struct Member:
     int32_t started         # the start has been evaluated
     int32_t flat            # a search failed where the model promised less than f can show
     int32_t bounded         # 1: some coordinate has a finite bound; BOXED: each has two
-    int32_t fresh           # of the newest pairs, how many are not in the tables yet
+    int32_t fresh           # of the newest pairs, how many are not in the tables yet; large: products with g are missing
     int32_t clear           # up to alpha = 1 the ray of this search crosses no bound
+
+
+ctypedef void (*Task)(void *job, Py_ssize_t k) noexcept nogil
+
+cdef struct Team:           # threads that may share the panels of a large member
+    void (*run)(void *self, Task task, void *job, Py_ssize_t count) noexcept nogil   # task(job, k) for all k < count
+    void *self
 
 
 cdef struct Work:           # scratch that a thread lends to the member at hand
     double *tile            # what tile.pxd interleaves
     double *a               # (m) of Algorithm 7.4
+    # large members, see large.pxd:
+    double *sums
+    Team team               # run is NULL where this thread works alone
     # within bounds, see box.pxd:
     double *small           # for the matrices and vectors of compact.pxd
     double *t               # (n) breakpoints of the projected gradient path

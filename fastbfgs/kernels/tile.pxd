@@ -112,7 +112,7 @@ cdef extern from *:
 
 cdef inline bint tiles_pay(const Rules *rules) noexcept nogil:
     """For members of this kind, under the instruction set that this file is compiled for?"""
-    return rules.method == LBFGS and rules.n <= FASTBFGS_NARROW
+    return rules.method == LBFGS and rules.n <= FASTBFGS_NARROW and not rules.large
 
 
 cdef inline Py_ssize_t tile_size(const Rules *rules) noexcept nogil:
