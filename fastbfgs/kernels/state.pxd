@@ -84,7 +84,7 @@ cdef struct Member:
     int32_t started         # the start has been evaluated
     int32_t flat            # a search failed where the model promised less than f can show
     int32_t bounded         # 1: some coordinate has a finite bound; BOXED: each has two
-    int32_t fresh           # of the newest pairs, how many are not in the tables yet; large: products with g are missing
+    int32_t fresh           # of the newest pairs, how many are not in the tables yet; large: products with g miss
     int32_t clear           # up to alpha = 1 the ray of this search crosses no bound
 
 
