@@ -16,6 +16,7 @@ import numpy as np
 
 from fastbfgs import driver, interop
 from fastbfgs.differences import SCHEMES, Stencil
+from fastbfgs.foreign import in_numpy
 from fastbfgs.inverse import InverseHessian
 from fastbfgs.native import Native, is_compiled
 from fastbfgs.objective import Differences, Objective
@@ -259,7 +260,7 @@ def minimize(
     compiled = is_compiled(fun)
     if not (compiled or callable(fun)):
         raise TypeError(f"fun must be callable; got {type(fun).__name__}")
-    start = interop.start(x0)
+    start, library = interop.enter(x0)
     single, shape, n = start.ndim == 1, start.shape[:-1], start.shape[-1]
     if method is None:
         method = "BFGS" if single and bounds is None else "L-BFGS-B"
@@ -285,6 +286,15 @@ def minimize(
         raise TypeError("batch_args must be a tuple of arrays, or one array; got a list, which could be either")
     if not isinstance(batch_args, tuple):
         batch_args = (batch_args,)
+    if library is not None:  # all is NumPy from here on, except what the caller's functions are given
+        batch_args = tuple([library.argument(each, f"batch_args[{i}]", False) for i, each in enumerate(batch_args)])
+        bounds = library.bounds(bounds)
+        if callable(jac):
+            jac = library.function(jac, args)
+        if not compiled:
+            fun, args = library.function(fun, args), ()
+        if record is not None:
+            record = library.receiver(record)
 
     if compiled:
         _refuse_of_compiled(jac, args, batch_args, callback, record, options)
@@ -294,6 +304,8 @@ def minimize(
     kernel, face = _split_options(options, tol, name, method, n)
     h0 = face.get("hess_inv0")
     if h0 is not None:
+        if library is not None:
+            h0 = library.argument(h0, "hess_inv0")
         if box is not None:
             raise ValueError("hess_inv0 does not go with bounds; leave one of them out")
         read = interop.matrix if name == "BFGS" else interop.diagonal
@@ -316,6 +328,7 @@ def minimize(
             kernel = options_of(**(vars(kernel) | {"maxfun": most}))
         if compact is None:
             compact = bool(batch_args) or objective.fun_takes_rows or objective.jac_takes_rows
+            compact = compact and (library is None or not library.compiles)
         solver = Solver(
             start,
             kernel,
@@ -327,7 +340,12 @@ def minimize(
         iterates = Iterates(solver.result().x) if face.get("return_all") else None
 
         def report() -> Any:
-            return _scipy_result(solver, objective, h0, iterates)
+            result = _scipy_result(solver, objective, h0, iterates)
+            return result if library is None else library.whole(result)
+
+        def intermediate() -> Any:
+            result = _intermediate(solver, objective)
+            return result if library is None else library.whole(result)
 
         watchers: list[Callable[[Solver], bool]] = []
         if progress:
@@ -338,7 +356,7 @@ def minimize(
         if record is not None:
             watchers.append(Recorder(solver, record).watch)
         if callback is not None:
-            watchers.append(Callback(callback, lambda: _intermediate(solver, objective)))
+            watchers.append(Callback(callback, intermediate))
         if isinstance(objective, Native):
             result = driver.run_compiled(solver, objective, watchers, report)
         else:
@@ -514,14 +532,15 @@ class BatchResult:
     @property
     def message(self) -> np.ndarray:
         """One sentence for each member, an object array (...)."""
-        codes, where = np.unique(self.reason, return_inverse=True)
+        reason = in_numpy(self.reason, "reason")
+        codes, where = np.unique(reason, return_inverse=True)
         words = np.array([_message(code, self.method) for code in codes], dtype=object)
-        return words[where].reshape(self.reason.shape)
+        return words[where].reshape(reason.shape)
 
     @property
     def failed(self) -> np.ndarray:
         """Indices of the members without success, in the flattened batch."""
-        return np.flatnonzero(~self.success)
+        return np.flatnonzero(~in_numpy(self.success, "success"))
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, str):
@@ -543,18 +562,20 @@ class BatchResult:
         return optimize_result({"message": _message(reason, self.method), **plain})
 
     def __len__(self) -> int:
-        return len(self.status)
+        return int(self.status.shape[0])
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        codes, counts = np.unique(self.reason, return_counts=True)
+        names = ("reason", "success", "nfev", "nit")
+        reason, success, nfev, nit = (in_numpy(getattr(self, name), name) for name in names)
+        codes, counts = np.unique(reason, return_counts=True)
         lines = [
-            f"BatchResult of {self.status.size} members {self.status.shape}, n = {self.x.shape[-1]}: "
-            f"{int(self.success.sum())} succeeded",
+            f"BatchResult of {reason.size} members {reason.shape}, n = {self.x.shape[-1]}: "
+            f"{int(success.sum())} succeeded",
             *(f"  {count:>8}  {_message(code, self.method)}" for code, count in zip(codes, counts, strict=True)),
-            f"  calls: {self.calls}, function values: {int(self.nfev.sum())}, iterations: {int(self.nit.sum())}",
+            f"  calls: {self.calls}, function values: {int(nfev.sum())}, iterations: {int(nit.sum())}",
         ]
         return "\n".join(lines)
 
@@ -750,6 +771,7 @@ def _batch_arrays(batch_args: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[
         raise ValueError("batch_args belong to a batch, x0 of shape (..., n); for one problem use args")
     arrays = []
     for i, given in enumerate(batch_args):
+        interop.require_numpy(given, f"batch_args[{i}]")
         try:
             array = np.asarray(given)
         except ValueError as error:

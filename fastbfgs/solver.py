@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbfgs import interop, threads
+from fastbfgs import foreign, interop, threads
 from fastbfgs.cpu import CPU
 from fastbfgs.kernels.advance import RECORD, Status
 from fastbfgs.native import Native, is_compiled
@@ -113,7 +113,9 @@ class Solver:
             raise TypeError(f"options must be a fastbfgs.Options; got {type(options).__name__}. Give others by name.")
         if options is not None and keywords:
             raise TypeError(f"give options as an Options object or by name, not both; got {list(keywords)} by name")
-        start = interop.start(x0)
+        start, self._library = interop.enter(x0)
+        if self._library is not None:
+            h0, bounds = self._library.argument(h0, "h0"), self._library.bounds(bounds)
         self.options = options_of(**keywords) if options is None else options
         self.shape = start.shape[:-1]
         self.n = start.shape[-1]
@@ -163,7 +165,7 @@ class Solver:
     def status(self) -> Any:
         """The `Status` of each member: an array (...) of int32, a copy; one problem's number."""
         status = self._backend.statuses()
-        return int(status[0]) if self._single else status.reshape(self.shape)
+        return int(status[0]) if self._single else self._whole(status.reshape(self.shape))
 
     def ask(self) -> np.ndarray:
         """Return the points whose f and g are wanted: (k, n), one for each of `rows`; (n,) for one problem.
@@ -177,7 +179,8 @@ class Solver:
         """
         if self.live == 0:
             raise RuntimeError("every member has finished; take result(), and ask only while running is true")
-        return self._backend.point_one() if self._single else self._backend.points(self.rows)
+        x = self._backend.point_one() if self._single else self._backend.points(self.rows)
+        return x if self._library is None else self._library.own(x)
 
     def tell(self, f: Any, g: Any) -> None:
         """Take f and g at the points of the last `ask`, and move every member on.
@@ -301,10 +304,11 @@ class Solver:
     def result(self) -> Result:
         """Return where every member stands; at any time, also while they run."""
         if self._single:
-            return Result(*self._backend.snapshot_one(), self.calls)
+            result = Result(*self._backend.snapshot_one(), self.calls)
+            return result if self._library is None else self._library.whole(result)
         x, f, g, nit, nfev, status = self._backend.snapshot()
         shape = self.shape
-        return Result(
+        result = Result(
             x.reshape(*shape, self.n),
             f.reshape(shape),
             g.reshape(*shape, self.n),
@@ -313,6 +317,17 @@ class Solver:
             status.reshape(shape),
             self.calls,
         )
+        return result if self._library is None else self._library.whole(result)
+
+    def _whole(self, result: Any) -> Any:
+        """Return `result` with arrays of x0's library in it."""
+        return result if self._library is None else self._library.whole(result)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy's float32 or float64: what the solver computes in."""
+        dtype: np.dtype = self._backend.dtype
+        return dtype
 
     def _steps(self, rows: np.ndarray, nit: np.ndarray, xg: np.ndarray) -> Any:
         """For `Recorder`: rows, nit, x, f, g, alpha, s, y of those that have moved from where `nit` and `xg` say."""
@@ -332,7 +347,8 @@ class Solver:
             If the method is "BFGS".
         """
         self._require_pairs()
-        return self._backend.pairs(range(len(self))[member])
+        s, y = self._backend.pairs(range(len(self))[member])
+        return self._whole(s), self._whole(y)
 
     def memories(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the pairs s and y that all members remember: (history, ..., n) each, the newest last.
@@ -346,7 +362,7 @@ class Solver:
         """
         self._require_pairs()
         s, y = (memory.reshape(len(memory), *self.shape, self.n) for memory in self._backend.memories())
-        return s, y
+        return self._whole(s), self._whole(y)
 
     def _require_pairs(self) -> None:
         if self.options.method == "BFGS":
@@ -367,7 +383,8 @@ class Solver:
         """
         if self.options.method != "BFGS":
             raise ValueError(f"method {self.options.method!r} has no dense inverse Hessian; take pairs()")
-        return self._backend.inverse_hessians().reshape(*self.shape, self.n, self.n)
+        hessians: np.ndarray = self._backend.inverse_hessians().reshape(*self.shape, self.n, self.n)
+        return hessians if self._library is None else self._library.whole(hessians)
 
     def __len__(self) -> int:
         return len(self._backend.records)
@@ -485,6 +502,11 @@ class Solver:
         >>> bool((again.ask() == solver.ask()).all())
         True
         """
+        library = foreign.library_of(result.x)
+        if library is not None:
+            names = ("x", "f", "g", "nit", "nfev", "status")
+            result = replace(result, **{name: foreign.in_numpy(getattr(result, name), name) for name in names})
+            memories = foreign.in_numpy(memories[0], "memories[0]"), foreign.in_numpy(memories[1], "memories[1]")
         s, y = memories
         options = Options() if options is None else options
         if options.method != "L-BFGS":
@@ -506,11 +528,16 @@ class Solver:
             if (records.shape, vectors.shape, records.dtype, vectors.dtype) != wanted:
                 raise ValueError("searches are not of this result: take both from one solver, or leave it out")
         solver = cls(x, replace(options, history=len(s)), h0=h0, compact=compact, workers=workers)
-        solver._take_up(result, s, y, searches)
+        solver._take_up(result, s, y, searches, library)
         return solver
 
     def _take_up(
-        self, result: Result, s: np.ndarray, y: np.ndarray, searches: tuple[np.ndarray, np.ndarray] | None
+        self,
+        result: Result,
+        s: np.ndarray,
+        y: np.ndarray,
+        searches: tuple[np.ndarray, np.ndarray] | None,
+        library: foreign.Library | None,
     ) -> None:
         """Put the members where the result has them."""
         count, dtype = len(self), self._backend.dtype
@@ -528,6 +555,7 @@ class Solver:
         self._backend.take_up(g, f, nit, nfev, status, s, y, searches)
         self._recount()
         self.calls = result.calls
+        self._library = library
 
     def _resume(self, records: np.ndarray, vectors: np.ndarray, calls: int) -> None:
         """Go on from the arrays and the count of a saved run."""
