@@ -2,6 +2,9 @@
 
 The solver computes with NumPy. What the caller's functions are given, and what comes back to the caller, is of the
 library of x0 and in the same memory, where the library lets it be; what the functions return is read where it lies.
+
+It costs 3.5 us an evaluation of one problem with PyTorch, 17 us with JAX (0.4 and 10 to make an array, 0.8 and 1.8 to
+read each of two), and about as much for each call of a batch, whatever the size below 256 kB.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ _HOST = {1, 3, 11, 13}
 """DLPack's numbers of the devices whose memory NumPy reads: the CPU, and what CUDA and ROCm pin or manage."""
 
 _SHARED = 2**18
-"""Bytes from which on JAX shares our memory: 16 us whatever the size. A copy takes 10 us below, 200 us of 4 MB."""
+"""Bytes from which on JAX is to share our memory, which takes 16 us; a copy takes 10 us below, 700 us of 4 MB."""
+
+_ALIGNMENT = 64
+"""JAX shares what begins at a multiple of it. Else it copies, and slowly: 18 ms of 40 MB, where NumPy takes 4."""
 
 
 class Library:
@@ -186,9 +192,9 @@ class _Jax(Library):
         return _jax, ()
 
     def own(self, array: np.ndarray) -> Any:
-        if self.copies and array.nbytes < _SHARED:
-            return self.namespace.asarray(array)
-        return super().own(array)
+        if array.nbytes >= _SHARED:
+            return super().own(_aligned(array))
+        return self.namespace.asarray(array) if self.copies else super().own(array)
 
     def _device(self, array: Any) -> Any:
         if isinstance(array, self.traced):
@@ -287,6 +293,17 @@ _KNOWN: dict[str, Callable[[], Library]] = {"torch": _torch, "jax": _jax, "jaxli
 def _restored(kind: type[Library], namespace: str, array: str) -> Library:
     """Return the library that has been pickled."""
     return kind(import_module(namespace), array)
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """Return `array`, or a copy that begins where JAX wants it."""
+    if array.ctypes.data % _ALIGNMENT == 0:
+        return array
+    room = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+    begin = -room.ctypes.data % _ALIGNMENT
+    copy = room[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def _writeable(array: np.ndarray) -> np.ndarray:

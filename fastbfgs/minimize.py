@@ -137,8 +137,10 @@ def minimize(
         `args` and `batch_args`, `progress` for `callback`; those, `record` and `return_all` are errors.
     x0 : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
+        A PyTorch tensor, a JAX array, or one of another library of the array standard that has DLPack: all functions
+        are given such, and all arrays of the result are such. See Notes.
     args : tuple, optional
-        Passed on to fun and jac.
+        Passed on to fun and jac, as they are.
     method : {None, "L-BFGS-B", "L-BFGS", "BFGS"}
         In any case. "L-BFGS-B" takes bounds; without any it is "L-BFGS". "BFGS" keeps the inverse Hessian as a matrix,
         n**2 numbers for each member. None is "L-BFGS-B" for a batch; for one problem, as in SciPy, "L-BFGS-B" with
@@ -171,9 +173,10 @@ def minimize(
         c1 (1e-4), c2 (0.9), workers, and hess_inv0, a positive definite matrix ``(n, n)`` or ``(..., n, n)``.
     batch_args : tuple of array_like (..., *)
         Arrays with the leading axes of the batch; fun gets the rows of the members it is asked about, one leading axis.
+        Of x0's library, if it is an array of one.
     compact : bool, optional
         Whether fun is called with the members alone that still run. Default: only if there are `batch_args` or fun
-        takes ``rows``; else every call has all rows, finished ones at their final point.
+        takes ``rows``, and x0 is no JAX array; else every call has all rows, finished ones at their final point.
     workers : int, optional
         Threads for the solver's own work on a batch; default ``FASTBFGS_NUM_THREADS``, else all cores this process may
         use. Results do not depend on it.
@@ -215,6 +218,20 @@ def minimize(
 
     Memory for each member, besides the points, values and gradients of a call: (4 + 2 maxcor) n numbers of x0's dtype
     and 200 + 8 maxcor bytes, with bounds 16 maxcor**2 bytes more; for BFGS (5 + n) n numbers and 200 bytes.
+
+    If x0 is an array of another library, so is every array that fun, jac, callback and record are given, and every one
+    in the result; of NumPy are only `message`, `failed`, and what SciPy's operator `hess_inv` works on. Numbers of one
+    problem (fun, nit, status) are Python's. x0 must be float32, float64 or of integers, in the CPU's memory; so must be
+    f and g. Arrays come and go in the same memory, except that JAX copies small ones. bounds and hess_inv0 may be of
+    NumPy all the same.
+
+    - PyTorch: points require no gradient and are the function's own, so ``x.requires_grad_()`` is right. f and g may
+      have a graph behind them, which is cut off, as is that of x0. ``torch.func.grad_and_value`` returns (g, f): turn
+      that around.
+    - JAX: ``jax.jit(jax.vmap(jax.value_and_grad(f)))`` is compiled once, since every call has all rows. With
+      ``compact=True`` it is once for each number of rows that is left: 8.4 s instead of 0.3 s for the first run of
+      10,000 Rosenbrock problems, n = 10, where a second run takes 0.14 instead of 0.26 s. Without jax_enable_x64 all is
+      float32 and int32, and x0 = [1, 2] is float32. It cannot be called inside jit, grad or vmap.
 
     References
     ----------
@@ -475,7 +492,7 @@ class BatchResult:
     Parameters
     ----------
     x, jac : ndarray (..., n)
-        Final points and gradients there, in the dtype of x0.
+        Final points and gradients there, in the dtype of x0; these and all arrays are of the library of x0.
     fun : ndarray (...)
         Final values, in the dtype of x0.
     nit, nfev, njev : ndarray (...) of int64

@@ -36,6 +36,7 @@ class Solver:
     ----------
     x0 : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, everything else in float64.
+        If it is a PyTorch tensor, a JAX array or the like, `ask` and `result` return such: see `fastbfgs.minimize`.
     options : Options, optional
         Tolerances, limits and the like.
     h0 : array_like, optional
@@ -47,7 +48,8 @@ class Solver:
         each member's own. None or an infinite number is no bound. Every point that is asked for lies within them;
         x0 is moved to the nearest point that does. A member without a finite bound costs no more than by "L-BFGS".
     compact : bool, default True
-        Whether `ask` leaves finished members out. If not, it gives all rows, finished ones at their final point.
+        Whether `ask` leaves finished members out. If not, it gives all rows, finished ones at their final point: better
+        for functions that JAX compiles, anew for each number of rows.
     workers : int, optional
         Threads to use at most for the solver's own work; default ``FASTBFGS_NUM_THREADS``, and without that the cores
         this process may run on. Results do not depend on it.
@@ -57,7 +59,7 @@ class Solver:
     Attributes
     ----------
     rows : ndarray (k,) of intp
-        The members `ask` gives the points of: indices into the batch, flattened.
+        The members `ask` gives the points of: indices into the batch, flattened. NumPy's for any x0.
     live : int
         How many members still run.
     calls : int
@@ -65,7 +67,7 @@ class Solver:
     accepted : int
         How many members took a step in the last `tell`.
     box : ndarray (2, n) or (B, 2, n), or None
-        The bounds, lower and upper, of all members or of each; None if there is no finite one.
+        The bounds, lower and upper, of all members or of each; None if there is no finite one. NumPy's for any x0.
 
     Raises
     ------
@@ -170,7 +172,8 @@ class Solver:
     def ask(self) -> np.ndarray:
         """Return the points whose f and g are wanted: (k, n), one for each of `rows`; (n,) for one problem.
 
-        The array is the caller's: it may be kept and written into. Asking twice gives the same points.
+        The array, one of x0's library, is the caller's: it may be kept and written into. Asking twice gives the same
+        points.
 
         Raises
         ------
@@ -188,7 +191,8 @@ class Solver:
         Parameters
         ----------
         f : array_like (k,)
-            Values; a number for one problem. NaN and infinities are allowed: a member shrinks its step there.
+            Values; a number for one problem. NaN and infinities are allowed: a member shrinks its step there. These and
+            g may be arrays of any library whose memory NumPy can read, with a graph behind them or not.
         g : array_like (k, n)
             Gradients; (n,) for one problem.
 
@@ -413,7 +417,7 @@ class Solver:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, workers: int | None = None) -> Solver:
-        """Return the solver that `save` wrote to `path`.
+        """Return the solver that `save` wrote to `path`; it asks in NumPy arrays, whatever x0 was.
 
         Parameters
         ----------

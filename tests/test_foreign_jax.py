@@ -44,15 +44,21 @@ def test_shapes_are_kept_unless_told_otherwise(compact):
     assert (len(sizes) > 1) == bool(compact)
 
 
-def test_double():
-    with jax.enable_x64(True):
-        c = jnp.asarray(CENTRE.astype(float))
-        run = fastbfgs.minimize(
-            jax.jit(jax.vmap(jax.value_and_grad(misfit))), jnp.zeros((4, 2)), jac=True, batch_args=c
-        )
-        assert run.x.dtype == run.fun.dtype == np.float64 and run.nit.dtype == np.int64
-        np.testing.assert_allclose(run.x, CENTRE, atol=1e-5)
-        assert fastbfgs.minimize(lambda x: (0.0, 0.0 * x), jnp.arange(2), jac=True).x.dtype == np.float64
+@pytest.fixture
+def double():
+    """Return a function that allows float64, or forbids it; forbidden it is in the end."""
+    yield lambda allowed: jax.config.update("jax_enable_x64", allowed)
+    jax.config.update("jax_enable_x64", False)
+
+
+def test_double(double):
+    double(True)
+    c = jnp.asarray(CENTRE.astype(float))
+    run = fastbfgs.minimize(jax.jit(jax.vmap(jax.value_and_grad(misfit))), jnp.zeros((4, 2)), jac=True, batch_args=c)
+    assert run.x.dtype == run.fun.dtype == np.float64 and run.nit.dtype == np.int64
+    np.testing.assert_allclose(run.x, CENTRE, atol=1e-5)
+    assert fastbfgs.minimize(lambda x: (0.0, 0.0 * x), jnp.arange(2), jac=True).x.dtype == np.float64
+    double(False)
     assert run.x.dtype == np.float64
     with pytest.raises(TypeError, match=r"^x0 is float64, which jax_enable_x64 does not allow now"):
         fastbfgs.minimize(never, run.x, jac=True)
@@ -74,7 +80,7 @@ def test_traced():
         jax.vmap(lambda x: fastbfgs.Solver(x).ask()),
     ):
         with pytest.raises(TypeError, match=r"a traced JAX array .* outside of jit, grad and vmap, or .*pure_callback"):
-            transformed(jnp.zeros((2, 2)) if "vmap" in repr(transformed) else jnp.zeros(2))
+            transformed(jnp.zeros((2, 2)))
 
 
 def test_by_pure_callback():
@@ -116,16 +122,22 @@ def aligned(n, dtype=np.float32):
 def test_memory_is_shared_where_that_is_cheaper():
     library = foreign.library_of(jnp.zeros(1))
     large, small = aligned(100_000), aligned(10)
+    large[...] = np.arange(100_000)
     assert np.shares_memory(here(library.own(large)), large)
     assert not np.shares_memory(here(library.own(small)), small)
+    np.testing.assert_array_equal(here(library.own(large[1:])), large[1:])  # which begins elsewhere
     array = jnp.arange(3.0)
     assert np.shares_memory(library.native(array, "it"), here(array))
 
 
-@pytest.mark.parametrize("n", [2, 200_000])
+@pytest.mark.parametrize("n", [16, 200_000])
 @pytest.mark.parametrize("donated", [False, True])
-def test_no_point_changes_while_jax_computes(n, donated):
+@pytest.mark.parametrize("own", [False, True], ids=["as it is", "the solver's own memory"])
+def test_no_point_changes_while_jax_computes(n, donated, own, monkeypatch):
     """JAX computes behind our back: what it has not come to yet must not change, though nobody else holds it."""
+    if own:  # JAX is handed the points themselves, and shares some of the small ones
+        monkeypatch.setattr(foreign, "_SHARED", 0)
+        monkeypatch.setattr(foreign, "_ALIGNMENT", 1)
     c = jnp.asarray(np.linspace(-1.0, 1.0, n, dtype=np.float32))
     both = jax.value_and_grad(misfit)
 
@@ -143,8 +155,9 @@ def test_no_point_changes_while_jax_computes(n, donated):
     function = jax.jit(both, donate_argnums=0) if donated else jax.jit(both)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Some donated buffers were not usable")
-        run = fastbfgs.minimize(fun, jnp.zeros(n), jac=True, method="L-BFGS-B")
-    assert run.success and len(points) == run.nfev > 5
+        for _ in range(10 if n < 100 else 1):
+            run = fastbfgs.minimize(fun, jnp.zeros(n), jac=True, method="L-BFGS-B")
+    assert run.success and len(points) >= run.nfev > 5
     for x, y in zip(points, later, strict=True):
         np.testing.assert_array_equal(np.array(y), x)
     again = fastbfgs.minimize(jax.jit(both), jnp.zeros(n), (c,), jac=True, method="L-BFGS-B")
