@@ -41,8 +41,8 @@ def enter(x0: Any, name: str = "x0") -> tuple[np.ndarray, Library | None]:
     TypeError, ValueError
         As `start`; and if it is of such a library, but on another device, or of another floating type.
     """
-    if type(x0) is np.ndarray:
-        return start(x0, name), None
+    if type(x0) is np.ndarray and x0.dtype in _NATIVE and x0.ndim and x0.shape[-1] and x0.flags.c_contiguous:
+        return x0, None
     library = foreign.library_of(x0)
     return start(x0 if library is None else library.start(x0, name), name), library
 
@@ -89,6 +89,8 @@ def require_numpy(given: Any, name: str) -> None:
     TypeError
         If it is an array of a library whose arrays could be x0, or of one that this release knows nothing of.
     """
+    if type(given) in foreign.PLAIN:
+        return
     library = foreign.library_of(given)
     theirs, what = (None, "this release does not compute with") if library is None else (library.array, "x0 is not")
     for kind in type(given).__mro__:

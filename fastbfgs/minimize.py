@@ -360,10 +360,6 @@ def minimize(
             result = _scipy_result(solver, objective, h0, iterates)
             return result if library is None else library.whole(result)
 
-        def intermediate() -> Any:
-            result = _intermediate(solver, objective)
-            return result if library is None else library.whole(result)
-
         watchers: list[Callable[[Solver], bool]] = []
         if progress:
             bar = Progress(progress, len(solver))
@@ -373,7 +369,8 @@ def minimize(
         if record is not None:
             watchers.append(Recorder(solver, record).watch)
         if callback is not None:
-            watchers.append(Callback(callback, intermediate))
+            whole = _as_it_is if library is None else library.whole
+            watchers.append(Callback(callback, lambda: whole(_intermediate(solver, objective))))
         if isinstance(objective, Native):
             result = driver.run_compiled(solver, objective, watchers, report)
         else:
@@ -564,7 +561,7 @@ class BatchResult:
             if index in ("message", "failed") or any(index == field.name for field in fields(self)):
                 return getattr(self, index)
             raise KeyError(index)
-        shape = self.status.shape
+        shape, index = self.status.shape, in_numpy(index, "the index")
         parts = {name: members_at(getattr(self, name), shape, index) for name in _ARRAYS}
         if self.hess_inv is not None:
             parts["hess_inv"] = members_at(self.hess_inv, shape, index)
@@ -649,6 +646,10 @@ def _scipy_result(solver: Solver, objective: Objective | Native, h0: Any, iterat
     if vectors is not None:
         fields["allvecs"] = vectors
     return optimize_result(fields)
+
+
+def _as_it_is(result: Any) -> Any:
+    return result
 
 
 def _intermediate(solver: Solver, objective: Objective | Native) -> Any:

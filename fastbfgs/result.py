@@ -127,6 +127,7 @@ class Result:
         """Return one member, or a part of the batch, as a `Result`."""
         if np.ndim(self.status) == 0:
             raise TypeError("this Result is of one problem; only a batch can be indexed")
+        index = in_numpy(index, "the index")
         arrays = (self.x, self.f, self.g, self.nit, self.nfev, self.status)
         x, f, g, nit, nfev, status = (members_at(array, self.status.shape, index) for array in arrays)
         return Result(x, f, g, nit, nfev, status, self.calls)
@@ -145,7 +146,7 @@ def members_at(array: Any, shape: tuple[int, ...], index: Any) -> Any:
 
     It is of the library of `array`; NumPy's scalar, if it is a single number.
     """
-    members = np.arange(math.prod(shape)).reshape(shape)[in_numpy(index, "the index")]
+    members = np.arange(math.prod(shape)).reshape(shape)[index]
     library = library_of(array)
     numbers = array if library is None else library.native(array, "this result")
     part = numbers.reshape(math.prod(shape), *numbers.shape[len(shape) :])[members]
