@@ -33,7 +33,7 @@ PLAIN = frozenset({np.ndarray, np.float64, np.float32, float, int, list, tuple, 
 
 
 class Library:
-    """A library of the array standard.
+    """A library of the array standard, as far as its arrays are in memory that NumPy can read.
 
     Parameters
     ----------
@@ -134,12 +134,8 @@ class Library:
         return self.argument(bounds, "bounds")
 
     def function(self, function: Callable[..., Any], args: tuple[Any, ...] = ()) -> Function:
-        """Return the caller's function as one of NumPy arrays, which it passes on as its own, `args` as they are."""
+        """Return the caller's function as one of NumPy arrays, see `Function`."""
         return Function(self, function, args)
-
-    def receiver(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Return the caller's function of one thing with arrays in it, to be called with NumPy arrays in it."""
-        return lambda given: function(self.whole(given))
 
     def whole(self, given: Any) -> Any:
         """Return a result with an array of this library in place of each NumPy array of numbers.
@@ -220,13 +216,13 @@ class _Jax(Library):
 
 
 class Function:
-    """The caller's function of this library's arrays, as one of NumPy arrays that returns such.
+    """The caller's function of a library's arrays, as one of NumPy arrays that returns such.
 
     Parameters
     ----------
     library : Library
     function : callable
-        ``function(x, *args, *rest)``, and perhaps ``rows``.
+        ``function(x, *args, *rest)``, and perhaps ``rows``. x may be what has arrays in it, see `Library.whole`.
     args : tuple
         Passed on as they are.
     """
@@ -248,8 +244,8 @@ class Function:
             given += self._own[: len(rest) - len(rows)]
         returned = self.__wrapped__(*given, **rows)
         if isinstance(returned, (tuple, list)):
-            return tuple([in_numpy(each, "what fun returns") for each in returned])
-        return in_numpy(returned, "what fun returns")
+            return tuple([in_numpy(each, "what the function returns") for each in returned])
+        return in_numpy(returned, "what the function returns")
 
 
 def in_numpy(given: Any, name: str = "a result") -> Any:
@@ -300,8 +296,8 @@ def _restored(kind: type[Library], namespace: str, array: str) -> Library:
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:
-    """Return `array`, or a copy that begins where JAX wants it."""
-    if array.ctypes.data % _ALIGNMENT == 0:
+    """Return `array`, or a copy to be written into that begins where JAX wants it."""
+    if array.flags.writeable and array.ctypes.data % _ALIGNMENT == 0:
         return array
     room = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
     begin = -room.ctypes.data % _ALIGNMENT

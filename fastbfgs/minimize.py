@@ -311,7 +311,7 @@ def minimize(
         if not compiled:
             fun, args = library.function(fun, args), ()
         if record is not None:
-            record = library.receiver(record)
+            record = library.function(record)
 
     if compiled:
         _refuse_of_compiled(jac, args, batch_args, callback, record, options)

@@ -511,6 +511,7 @@ class Solver:
             names = ("x", "f", "g", "nit", "nfev", "status")
             result = replace(result, **{name: foreign.in_numpy(getattr(result, name), name) for name in names})
             memories = foreign.in_numpy(memories[0], "memories[0]"), foreign.in_numpy(memories[1], "memories[1]")
+            h0 = library.argument(h0, "h0")
         s, y = memories
         options = Options() if options is None else options
         if options.method != "L-BFGS":

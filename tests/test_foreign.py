@@ -374,7 +374,8 @@ def test_ask_and_tell(lib):
     assert len(result.failed) == 0 and type(result[0].x) is lib.kind
     assert solver.dtype == np.float32
     s, y = solver.memories()
-    again = fastbfgs.Solver.resume(result, (s, y), solver.options, searches=solver.searches())
+    h0 = lib.make(np.ones(2, np.float32))
+    again = fastbfgs.Solver.resume(result, (s, y), solver.options, searches=solver.searches(), h0=h0)
     assert type(again.result().x) is lib.kind
     np.testing.assert_array_equal(here(again.result().x), here(result.x))
 
@@ -538,7 +539,7 @@ def test_another_device():
         fastbfgs.lbfgs_minimize(never, x0)
     with pytest.raises(TypeError, match=rf"^batch_args\[0\] {rule}"):
         fastbfgs.minimize(never, standard.Array(START), jac=True, batch_args=(x0,))
-    with pytest.raises(TypeError, match=rf"^what fun returns {rule}"):
+    with pytest.raises(TypeError, match=rf"^what the function returns {rule}"):
         fastbfgs.minimize(fun, standard.Array(START[0]), jac=True)
 
 

@@ -99,7 +99,7 @@ def test_kinds_that_numpy_has_not():
     for kind in ("bfloat16", "float8_e4m3fn"):
         with pytest.raises(TypeError, match=rf"^x0 must be float32 or float64; got {kind}"):
             fastbfgs.minimize(never, jnp.zeros(2, kind), jac=True)
-    with pytest.raises(TypeError, match=rf"^what fun returns {rule}bfloat16"):
+    with pytest.raises(TypeError, match=rf"^what the function returns {rule}bfloat16"):
         fastbfgs.minimize(lambda x: (x.sum().astype("bfloat16"), x), jnp.zeros(2), jac=True)
     keys = jax.random.split(jax.random.key(0), 4)
     with pytest.raises(TypeError, match=rf"^batch_args\[0\] {rule}key"):

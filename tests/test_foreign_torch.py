@@ -127,7 +127,7 @@ def test_another_device():
     ):
         fastbfgs.minimize(never, torch.zeros(2, 2), jac=True, batch_args=(torch.zeros(2, device="meta"),))
     with pytest.raises(
-        TypeError, match=r"^what fun returns must be in the CPU's memory.*; got a PyTorch tensor on meta"
+        TypeError, match=r"^what the function returns must be in the CPU's memory.*; got a PyTorch tensor on meta"
     ):
         fastbfgs.minimize(lambda x: (x.sum(), x.to("meta")), torch.zeros(2), jac=True)
 
@@ -135,7 +135,7 @@ def test_another_device():
 def test_kinds_that_numpy_has_not():
     with pytest.raises(TypeError, match=r"^x0 must be float32 or float64; got torch\.bfloat16"):
         fastbfgs.minimize(never, torch.zeros(2, dtype=torch.bfloat16), jac=True)
-    with pytest.raises(TypeError, match=rf"^what fun returns {RULE}torch\.bfloat16"):
+    with pytest.raises(TypeError, match=rf"^what the function returns {RULE}torch\.bfloat16"):
         fastbfgs.minimize(lambda x: (x.sum().bfloat16(), x), torch.zeros(2), jac=True)
     with pytest.raises(TypeError, match=rf"^g of the function {RULE}torch\.bfloat16"):
         fastbfgs.Solver(torch.zeros(2)).tell(0.0, torch.zeros(2, dtype=torch.bfloat16))
