@@ -137,6 +137,10 @@ class Library:
         """Return the caller's function as one of NumPy arrays, see `Function`."""
         return Function(self, function, args)
 
+    def returning(self, report: Callable[[], Any]) -> Callable[[], Any]:
+        """Return a function that returns what `report` does, with arrays of this library in it."""
+        return lambda: self.whole(report())
+
     def whole(self, given: Any) -> Any:
         """Return a result with an array of this library in place of each NumPy array of numbers.
 

@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -355,11 +355,9 @@ def minimize(
             workers=workers,
         )
         iterates = Iterates(solver.result().x) if face.get("return_all") else None
-
-        def report() -> Any:
-            result = _scipy_result(solver, objective, h0, iterates)
-            return result if library is None else library.whole(result)
-
+        report: Callable[[], Any] = partial(_scipy_result, solver, objective, h0, iterates)
+        if library is not None:
+            report = library.returning(report)
         watchers: list[Callable[[Solver], bool]] = []
         if progress:
             bar = Progress(progress, len(solver))
@@ -369,8 +367,8 @@ def minimize(
         if record is not None:
             watchers.append(Recorder(solver, record).watch)
         if callback is not None:
-            whole = _as_it_is if library is None else library.whole
-            watchers.append(Callback(callback, lambda: whole(_intermediate(solver, objective))))
+            look: Callable[[], Any] = partial(_intermediate, solver, objective)
+            watchers.append(Callback(callback, look if library is None else library.returning(look)))
         if isinstance(objective, Native):
             result = driver.run_compiled(solver, objective, watchers, report)
         else:
@@ -646,10 +644,6 @@ def _scipy_result(solver: Solver, objective: Objective | Native, h0: Any, iterat
     if vectors is not None:
         fields["allvecs"] = vectors
     return optimize_result(fields)
-
-
-def _as_it_is(result: Any) -> Any:
-    return result
 
 
 def _intermediate(solver: Solver, objective: Objective | Native) -> Any:

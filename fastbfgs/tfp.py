@@ -412,11 +412,7 @@ def _run(
     Both take arrays of `library`, and so has the report them, if it is not None.
     """
     if library is not None:
-        results = report
-
-        def report() -> Any:
-            return library.whole(results())
-
+        report = library.returning(report)
     if is_compiled(function):
         if not (condition is None or condition is converged_all):
             raise ValueError(
