@@ -1,4 +1,4 @@
-"""Foreign arrays in, native ones out: what a user hands over becomes C-contiguous NumPy, or a clear error."""
+"""What a user hands over becomes C-contiguous NumPy, or a clear error; what comes of other libraries, by `foreign`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from fastbfgs import foreign
+from fastbfgs.foreign import Library
+
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
 
 # Arrays whose own kind the caller expects back; NumPy could convert them, but not silently.
-_FOREIGN = {"cupy": "CuPy", "torch": "PyTorch", "jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow"}
+_REFUSED = {"cupy": "CuPy array", "tensorflow": "TensorFlow array"}
 
 
 _FEW = 30
 """As many numbers are compared faster as lists: two coordinates with their bounds in 2 us instead of 8."""
+
+
+_ORDER = " Is it g? The pair is (f, g); torch.func.grad_and_value, for one, returns (g, f)."
 
 
 class Checked:
@@ -25,6 +31,20 @@ class Checked:
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
+
+
+def enter(x0: Any, name: str = "x0") -> tuple[np.ndarray, Library | None]:
+    """Return `x0` as `start` does, and the library whose arrays the caller is to get; None for NumPy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `start`; and if it is of such a library, but on another device, or of another floating type.
+    """
+    if type(x0) is np.ndarray and x0.dtype in _NATIVE and x0.ndim and x0.shape[-1] and x0.flags.c_contiguous:
+        return x0, None
+    library = foreign.library_of(x0)
+    return start(x0 if library is None else library.start(x0, name), name), library
 
 
 def start(x0: Any, name: str = "x0") -> np.ndarray:
@@ -41,7 +61,7 @@ def start(x0: Any, name: str = "x0") -> np.ndarray:
     """
     if type(x0) is np.ndarray and x0.dtype in _NATIVE and x0.ndim and x0.shape[-1] and x0.flags.c_contiguous:
         return x0
-    _refuse_foreign(x0, name)
+    require_numpy(x0, name)
     try:
         array = np.asarray(x0)
     except ValueError as error:
@@ -59,6 +79,27 @@ def start(x0: Any, name: str = "x0") -> np.ndarray:
     if array.shape[-1] == 0:
         raise ValueError(f"{name} must have at least one coordinate; got shape {array.shape}")
     return np.ascontiguousarray(array, dtype=np.float32 if array.dtype == np.float32 else np.float64)
+
+
+def require_numpy(given: Any, name: str) -> None:
+    """Raise unless `given`, called `name`, is NumPy's or no array: the caller would expect its own kind back.
+
+    Raises
+    ------
+    TypeError
+        If it is an array of a library whose arrays could be x0, or of one that this release knows nothing of.
+    """
+    if type(given) in foreign.PLAIN:
+        return
+    library = foreign.library_of(given)
+    theirs, what = (None, "this release does not compute with") if library is None else (library.array, "x0 is not")
+    for kind in type(given).__mro__:
+        theirs = theirs or _REFUSED.get(kind.__module__.partition(".")[0])
+    if theirs is not None:
+        raise TypeError(
+            f"{name} must be something NumPy reads; got a {theirs}, which {what}. Convert it (for instance "
+            f"numpy.asarray({name})), and let fun take and return NumPy arrays."
+        )
 
 
 def diagonal(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str = "h0") -> np.ndarray:
@@ -204,6 +245,8 @@ def values(f: Any, count: int, source: str, dtype: type = np.float64) -> np.ndar
             hint = " Is it written for one point, or does it sum over all rows? Sum over the last axis only."
         elif f.size == count:
             hint = f" Return it without the extra axes: f.reshape({count})."
+        elif f.ndim == 2 and len(f) == count:
+            hint = _ORDER
         raise ValueError(
             f"{source} must return one value for each of the {count} rows it was given, f of shape ({count},); "
             f"got {f.shape}.{hint}"
@@ -247,7 +290,7 @@ def value(f: Any, source: str, dtype: type = np.float64) -> Any:
     if f.size != 1:
         raise ValueError(
             f"{source} must return a scalar value at one point; got f of shape {f.shape}. "
-            "For a batch of problems, hand over x0 of shape (B, n)."
+            f"For a batch of problems, hand over x0 of shape (B, n).{_ORDER}"
         )
     return f.reshape(()).astype(dtype).item()
 
@@ -286,7 +329,7 @@ def pair(returned: Any, source: str = "fun") -> tuple[Any, Any]:
 def _numbers(given: Any, letter: str, source: str, dtype: type = np.float64) -> np.ndarray:
     """Return `given` as a NumPy array of numbers: real ones, unless `dtype` is complex."""
     try:
-        numbers: np.ndarray = np.asarray(given)
+        numbers: np.ndarray = np.asarray(foreign.in_numpy(given, f"{letter} of {source}"))
     except ValueError as error:
         hint = ""
         if letter == "f" and isinstance(given, (tuple, list)) and len(given) == 2:
@@ -297,17 +340,6 @@ def _numbers(given: Any, letter: str, source: str, dtype: type = np.float64) -> 
     if numbers.dtype.kind not in ("biufc" if dtype is np.complex128 else "biuf"):
         raise TypeError(f"{source} must return real numbers as {letter}; got dtype {numbers.dtype}.")
     return numbers
-
-
-def _refuse_foreign(given: Any, name: str) -> None:
-    """Raise TypeError for arrays whose own kind the caller expects back."""
-    for kind in type(given).__mro__:
-        library = _FOREIGN.get(kind.__module__.partition(".")[0])
-        if library is not None:
-            raise TypeError(
-                f"{name} must be something NumPy reads; got a {library} array, which this release does not compute "
-                f"with. Convert it (for instance numpy.asarray({name})), and let fun take and return NumPy arrays."
-            )
 
 
 def _side(given: Any, name: str, shape: tuple[int, ...], n: int) -> np.ndarray:
@@ -327,7 +359,7 @@ def _side(given: Any, name: str, shape: tuple[int, ...], n: int) -> np.ndarray:
 
 def _pairs(bounds: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the lower and the upper ones of a sequence of n pairs."""
-    _refuse_foreign(bounds, "bounds")
+    require_numpy(bounds, "bounds")
     rule = "bounds must be an object with lb and ub, like scipy.optimize.Bounds, or a sequence of pairs (min, max)"
     try:
         pairs = list(bounds)

@@ -39,7 +39,10 @@ def require_variable(variable: Any, name: str) -> None:
     try:
         variable[...] = variable
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{rule}; a {type(variable).__name__} that cannot be written came: {error}") from error
+        raise ValueError(
+            f"{rule}; a {type(variable).__name__} that cannot be written came: {error} Instead of JAX's, give a NumPy "
+            "array, which loss_fn converts; of a PyTorch tensor that requires grad its detach(), of the same memory."
+        ) from error
 
 
 def require_gradient(gradient: Any, variable: Any, name: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastbfgs import foreign
 from fastbfgs.solver import Solver
 
 
@@ -81,13 +82,12 @@ class Recorder:
             raise TypeError(f"solver must be a fastbfgs.Solver; got {type(solver).__name__}")
         if not callable(receive):
             raise TypeError(f"receive must be callable, and take a fastbfgs.Accepted; got {type(receive).__name__}")
-        x = solver.result().x
         self._solver = solver
         self._receive = receive
         self._calls = solver.calls
         self._rows = np.arange(len(solver))  # who can have moved since
         self._nit = np.full(len(solver), -1, np.int64)
-        self._xg = np.full((len(solver), 2 * solver.n), np.nan, x.dtype)
+        self._xg = np.full((len(solver), 2 * solver.n), np.nan, solver.dtype)
         self.take()
 
     def take(self) -> None:
@@ -105,7 +105,7 @@ class Recorder:
         moved = solver._steps(self._rows, self._nit, self._xg)
         self._rows = solver.rows
         if moved is not None:
-            self._receive(Accepted._make((*moved, solver.shape)))
+            self._receive(solver._whole(Accepted._make((*moved, solver.shape))))
 
     def watch(self, solver: Solver) -> bool:
         """Take, as `driver.run` calls those who look on; a recorder never stops the run."""
@@ -128,7 +128,8 @@ class Paths:
     Attributes
     ----------
     nit : ndarray (...) of int64
-        The last iterate of each member; this and the others are views, which go on as the run does.
+        The last iterate of each member; this and the others are views, which go on as the run does. Of a run on PyTorch
+        tensors or JAX arrays, they are such, and copies.
     x, g : ndarray (K + 1, ..., n)
         Iterates and gradients in the dtype of x0. K is the largest `nit`, but not above `steps`; what follows the last
         iterate of a member is NaN.
@@ -178,6 +179,7 @@ class Paths:
             raise TypeError(f"steps must be a whole number; got {steps!r}") from None
         if self.steps < 0:
             raise ValueError(f"steps must not be negative; got {steps}")
+        self._library: foreign.Library | None = None
         self._room: dict[str, np.ndarray] = {}
         self._nit = np.empty(0, np.int64)
         self._shape: tuple[int, ...] = ()
@@ -186,9 +188,13 @@ class Paths:
 
     def __call__(self, accepted: Accepted) -> None:
         """Keep what was accepted."""
+        library = foreign.library_of(accepted.x)
+        if library is not None:
+            accepted = Accepted._make(map(foreign.in_numpy, accepted))
         rows, nit = accepted.rows, accepted.nit
         if not self._room or nit[0] <= self._nit[rows[0]]:
             self._begin(accepted)
+            self._library = library
         self._nit[rows] = nit
         last = int(nit.max())
         if last >= self._ready:
@@ -227,23 +233,28 @@ class Paths:
 
     def _kept(self, name: str) -> np.ndarray:
         """Return the part of an array that has been reached, in the shape of the batch."""
-        count = min(int(self.nit.max()), self.steps) + 1
+        if not self._room:
+            raise RuntimeError("there is no iterate yet; give these Paths to minimize as record, or to a Recorder")
+        count = min(int(self._nit.max()), self.steps) + 1
         room = self._room[name]
         return room[:count].reshape(count, *self._shape, *room.shape[2:])
 
-    @property
-    def nit(self) -> np.ndarray:
-        """The last iterate of each member."""
-        if not self._room:
-            raise RuntimeError("there is no iterate yet; give these Paths to minimize as record, or to a Recorder")
-        return self._nit.reshape(self._shape)
+    def _shown(self, kept: np.ndarray) -> Any:
+        """Return an array as one of the library whose arrays came: a copy then, since JAX's must not change."""
+        return kept if self._library is None else self._library.own(kept.copy())
 
-    x = property(lambda self: self._kept("x"))
-    f = property(lambda self: self._kept("f"))
-    g = property(lambda self: self._kept("g"))
-    alpha = property(lambda self: self._kept("alpha"))
-    s = property(lambda self: _differences(self.x))
-    y = property(lambda self: _differences(self.g))
+    @property
+    def nit(self) -> Any:
+        """The last iterate of each member."""
+        self._kept("f")
+        return self._shown(self._nit.reshape(self._shape))
+
+    x = property(lambda self: self._shown(self._kept("x")))
+    f = property(lambda self: self._shown(self._kept("f")))
+    g = property(lambda self: self._shown(self._kept("g")))
+    alpha = property(lambda self: self._shown(self._kept("alpha")))
+    s = property(lambda self: self._shown(_differences(self._kept("x"))))
+    y = property(lambda self: self._shown(_differences(self._kept("g"))))
 
 
 class Iterates:

@@ -44,7 +44,7 @@ class Reader:
         loss, gradients = returned
         if step == 0 and not (isinstance(loss, Number) or hasattr(loss, "shape")):
             raise TypeError(f"loss_fn must return a number or an array as loss; got {loss!r}")
-        loss = self._apart(loss)
+        loss = self._apart(loss.detach() if hasattr(loss, "detach") else loss)  # PyTorch's: no graph is kept
         if self.form is None and not isinstance(gradients, (dict, tuple, list)):
             gradients = self._checked(gradients, 0, step)
             self._keep()

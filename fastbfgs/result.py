@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbfgs.foreign import in_numpy, library_of
 from fastbfgs.kernels.advance import Status
 
 __all__ = ["Result", "Status", "cure", "sentence"]
@@ -119,13 +120,14 @@ class Result:
     @property
     def failed(self) -> np.ndarray:
         """Indices of the members that stopped without converging, in the flattened batch."""
-        status = np.ravel(self.status)
+        status = np.ravel(in_numpy(self.status, "status"))
         return np.flatnonzero((status >= 0) & ~converged(status))
 
     def __getitem__(self, index: Any) -> Result:
         """Return one member, or a part of the batch, as a `Result`."""
         if np.ndim(self.status) == 0:
             raise TypeError("this Result is of one problem; only a batch can be indexed")
+        index = in_numpy(index, "the index")
         arrays = (self.x, self.f, self.g, self.nit, self.nfev, self.status)
         x, f, g, nit, nfev, status = (members_at(array, self.status.shape, index) for array in arrays)
         return Result(x, f, g, nit, nfev, status, self.calls)
@@ -133,16 +135,22 @@ class Result:
     def __len__(self) -> int:
         if np.ndim(self.status) == 0:
             raise TypeError("this Result is of one problem; only a batch has a length")
-        return len(self.status)
+        return int(self.status.shape[0])
 
     def __iter__(self) -> Iterator[Result]:
         return (self[i] for i in range(len(self)))
 
 
-def members_at(array: np.ndarray, shape: tuple[int, ...], index: Any) -> Any:
-    """Return the part of `array` (*shape, ...) that belongs to the members at `index` of the batch axes."""
+def members_at(array: Any, shape: tuple[int, ...], index: Any) -> Any:
+    """Return the part of `array` (*shape, ...) that belongs to the members at `index` of the batch axes.
+
+    It is of the library of `array`; NumPy's scalar, if it is a single number.
+    """
     members = np.arange(math.prod(shape)).reshape(shape)[index]
-    return array.reshape(math.prod(shape), *array.shape[len(shape) :])[members]
+    library = library_of(array)
+    numbers = array if library is None else library.native(array, "this result")
+    part = numbers.reshape(math.prod(shape), *numbers.shape[len(shape) :])[members]
+    return part if library is None else library.whole(part)
 
 
 def converged(status: Any) -> Any:

@@ -16,6 +16,7 @@ cdef class Solver:
     cdef:
         CPU _backend
         bint _single
+        object _library
 
     cpdef ask(self)
     cpdef tell(self, f, g)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbfgs import interop, threads
+from fastbfgs import foreign, interop, threads
 from fastbfgs.cpu import CPU, SHARED
 from fastbfgs.kernels.advance import RECORD, Status
 from fastbfgs.native import Native, is_compiled
@@ -36,6 +36,7 @@ class Solver:
     ----------
     x0 : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, everything else in float64.
+        If it is a PyTorch tensor, a JAX array or the like, `ask` and `result` return such: see `fastbfgs.minimize`.
     options : Options, optional
         Tolerances, limits and the like.
     h0 : array_like, optional
@@ -48,7 +49,8 @@ class Solver:
         x0 is moved to the nearest point that does. A member without a finite bound costs no more than by "L-BFGS", up
         to n = 300.
     compact : bool, default True
-        Whether `ask` leaves finished members out. If not, it gives all rows, finished ones at their final point.
+        Whether `ask` leaves finished members out. If not, it gives all rows, finished ones at their final point: better
+        for functions that JAX compiles, anew for each number of rows.
     workers : int, optional
         Threads to use at most for the solver's own work; default ``FASTBFGS_NUM_THREADS``, and without that the cores
         this process may run on. Results do not depend on it.
@@ -58,7 +60,7 @@ class Solver:
     Attributes
     ----------
     rows : ndarray (k,) of intp
-        The members `ask` gives the points of: indices into the batch, flattened.
+        The members `ask` gives the points of: indices into the batch, flattened. NumPy's for any x0.
     live : int
         How many members still run.
     calls : int
@@ -66,7 +68,7 @@ class Solver:
     accepted : int
         How many members took a step in the last `tell`.
     box : ndarray (2, n) or (B, 2, n), or None
-        The bounds, lower and upper, of all members or of each; None if there is no finite one.
+        The bounds, lower and upper, of all members or of each; None if there is no finite one. NumPy's for any x0.
 
     Raises
     ------
@@ -114,7 +116,9 @@ class Solver:
             raise TypeError(f"options must be a fastbfgs.Options; got {type(options).__name__}. Give others by name.")
         if options is not None and keywords:
             raise TypeError(f"give options as an Options object or by name, not both; got {list(keywords)} by name")
-        start = interop.start(x0)
+        start, self._library = interop.enter(x0)
+        if self._library is not None:
+            h0, bounds = self._library.argument(h0, "h0"), self._library.bounds(bounds)
         self.options = options_of(**keywords) if options is None else options
         self.shape = start.shape[:-1]
         self.n = start.shape[-1]
@@ -167,12 +171,13 @@ class Solver:
     def status(self) -> Any:
         """The `Status` of each member: an array (...) of int32, a copy; one problem's number."""
         status = self._backend.statuses()
-        return int(status[0]) if self._single else status.reshape(self.shape)
+        return int(status[0]) if self._single else self._whole(status.reshape(self.shape))
 
     def ask(self) -> np.ndarray:
         """Return the points whose f and g are wanted: (k, n), one for each of `rows`; (n,) for one problem.
 
-        The array is the caller's: it may be kept and written into. Asking twice gives the same points.
+        The array, one of x0's library, is the caller's: it may be kept and written into. Asking twice gives the same
+        points.
 
         Raises
         ------
@@ -181,7 +186,8 @@ class Solver:
         """
         if self.live == 0:
             raise RuntimeError("every member has finished; take result(), and ask only while running is true")
-        return self._backend.point_one() if self._single else self._backend.points(self.rows)
+        x = self._backend.point_one() if self._single else self._backend.points(self.rows)
+        return x if self._library is None else self._library.own(x)
 
     def tell(self, f: Any, g: Any) -> None:
         """Take f and g at the points of the last `ask`, and move every member on.
@@ -189,7 +195,8 @@ class Solver:
         Parameters
         ----------
         f : array_like (k,)
-            Values; a number for one problem. NaN and infinities are allowed: a member shrinks its step there.
+            Values; a number for one problem. NaN and infinities are allowed: a member shrinks its step there. These and
+            g may be arrays of any library whose memory NumPy can read, with a graph behind them or not.
         g : array_like (k, n)
             Gradients; (n,) for one problem.
 
@@ -309,10 +316,11 @@ class Solver:
     def result(self) -> Result:
         """Return where every member stands; at any time, also while they run."""
         if self._single:
-            return Result(*self._backend.snapshot_one(), self.calls)
+            result = Result(*self._backend.snapshot_one(), self.calls)
+            return result if self._library is None else self._library.whole(result)
         x, f, g, nit, nfev, status = self._backend.snapshot()
         shape = self.shape
-        return Result(
+        result = Result(
             x.reshape(*shape, self.n),
             f.reshape(shape),
             g.reshape(*shape, self.n),
@@ -321,6 +329,17 @@ class Solver:
             status.reshape(shape),
             self.calls,
         )
+        return result if self._library is None else self._library.whole(result)
+
+    def _whole(self, result: Any) -> Any:
+        """Return `result` with arrays of x0's library in it."""
+        return result if self._library is None else self._library.whole(result)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy's float32 or float64: what the solver computes in."""
+        dtype: np.dtype = self._backend.dtype
+        return dtype
 
     def _steps(self, rows: np.ndarray, nit: np.ndarray, xg: np.ndarray) -> Any:
         """For `Recorder`: rows, nit, x, f, g, alpha, s, y of those that have moved from where `nit` and `xg` say."""
@@ -340,7 +359,8 @@ class Solver:
             If the method is "BFGS".
         """
         self._require_pairs()
-        return self._backend.pairs(range(len(self))[member])
+        s, y = self._backend.pairs(range(len(self))[member])
+        return self._whole(s), self._whole(y)
 
     def memories(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the pairs s and y that all members remember: (history, ..., n) each, the newest last.
@@ -354,7 +374,7 @@ class Solver:
         """
         self._require_pairs()
         s, y = (memory.reshape(len(memory), *self.shape, self.n) for memory in self._backend.memories())
-        return s, y
+        return self._whole(s), self._whole(y)
 
     def _require_pairs(self) -> None:
         if self.options.method == "BFGS":
@@ -375,7 +395,8 @@ class Solver:
         """
         if self.options.method != "BFGS":
             raise ValueError(f"method {self.options.method!r} has no dense inverse Hessian; take pairs()")
-        return self._backend.inverse_hessians().reshape(*self.shape, self.n, self.n)
+        hessians: np.ndarray = self._backend.inverse_hessians().reshape(*self.shape, self.n, self.n)
+        return hessians if self._library is None else self._library.whole(hessians)
 
     def __len__(self) -> int:
         return len(self._backend.records)
@@ -404,7 +425,7 @@ class Solver:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, workers: int | None = None) -> Solver:
-        """Return the solver that `save` wrote to `path`.
+        """Return the solver that `save` wrote to `path`; it asks in NumPy arrays, whatever x0 was.
 
         Parameters
         ----------
@@ -493,6 +514,12 @@ class Solver:
         >>> bool((again.ask() == solver.ask()).all())
         True
         """
+        library = foreign.library_of(result.x)
+        if library is not None:
+            names = ("x", "f", "g", "nit", "nfev", "status")
+            result = replace(result, **{name: foreign.in_numpy(getattr(result, name), name) for name in names})
+            memories = foreign.in_numpy(memories[0], "memories[0]"), foreign.in_numpy(memories[1], "memories[1]")
+            h0 = library.argument(h0, "h0")
         s, y = memories
         options = Options() if options is None else options
         if options.method != "L-BFGS":
@@ -514,11 +541,16 @@ class Solver:
             if (records.shape, vectors.shape, records.dtype, vectors.dtype) != wanted:
                 raise ValueError("searches are not of this result: take both from one solver, or leave it out")
         solver = cls(x, replace(options, history=len(s)), h0=h0, compact=compact, workers=workers)
-        solver._take_up(result, s, y, searches)
+        solver._take_up(result, s, y, searches, library)
         return solver
 
     def _take_up(
-        self, result: Result, s: np.ndarray, y: np.ndarray, searches: tuple[np.ndarray, np.ndarray] | None
+        self,
+        result: Result,
+        s: np.ndarray,
+        y: np.ndarray,
+        searches: tuple[np.ndarray, np.ndarray] | None,
+        library: foreign.Library | None,
     ) -> None:
         """Put the members where the result has them."""
         count, dtype = len(self), self._backend.dtype
@@ -536,6 +568,7 @@ class Solver:
         self._backend.take_up(g, f, nit, nfev, status, s, y, searches)
         self._recount()
         self.calls = result.calls
+        self._library = library
 
     def _resume(self, records: np.ndarray, vectors: np.ndarray, calls: int) -> None:
         """Go on from the arrays and the count of a saved run."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastbfgs import driver, interop
+from fastbfgs import driver, foreign, interop
 from fastbfgs.native import Native, is_compiled
 from fastbfgs.objective import Objective, takes_rows
 from fastbfgs.options import Options, options_of
@@ -185,6 +185,8 @@ def lbfgs_minimize(
         can be no `stopping_condition`.
     initial_position : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
+        If it is a PyTorch tensor, a JAX array or the like, so is what all functions are given, and what is in the
+        results, except `search_state`: see `fastbfgs.minimize`.
     previous_optimizer_results : LBfgsOptimizerResults, optional
         Go on from these, in place of `initial_position`; any object with TFP's fields will do. Members that have
         converged or failed there stay as they are, also if the tolerances are tighter now: clear the flags with
@@ -272,17 +274,17 @@ def lbfgs_minimize(
         "maxls": max_line_search_iterations,
     }
     if initial_position is not None:
-        start = interop.start(initial_position, "initial_position")
+        start, library = interop.enter(initial_position, "initial_position")
         options = _lbfgs_options(given, num_correction_pairs, start.shape[-1])
-        h0 = _diagonal(initial_inverse_hessian_estimate, start)
+        h0 = _diagonal(initial_inverse_hessian_estimate, start, library)
         solver = Solver(start, options, h0=h0, compact=compact)
         resting = None
     else:
         before = _Previous(previous_optimizer_results)
         options = _lbfgs_options(given, len(before.memories[0]), before.result.x.shape[-1])
-        h0 = before.h0
+        h0, library = before.h0, before.library
         if initial_inverse_hessian_estimate is not None:
-            h0 = _diagonal(initial_inverse_hessian_estimate, before.result.x)
+            h0 = _diagonal(initial_inverse_hessian_estimate, before.result.x, library)
         solver = Solver.resume(
             before.result, before.memories, options, searches=before.searches, h0=h0, compact=compact
         )
@@ -293,7 +295,9 @@ def lbfgs_minimize(
         common, members = _fields(solver, resting)
         return LBfgsOptimizerResults._make((*common, s, y, *members, (*solver.searches(), h0)))
 
-    results: LBfgsOptimizerResults = _run(solver, value_and_gradients_function, stopping_condition, resting, report)
+    results: LBfgsOptimizerResults = _run(
+        solver, value_and_gradients_function, stopping_condition, resting, report, library
+    )
     return results
 
 
@@ -375,8 +379,8 @@ def bfgs_minimize(
         scale_h0=scale_initial_inverse_hessian,
         c2=_C2_EXACT,
     )
-    start = interop.start(initial_position, "initial_position")
-    h0 = _matrix(initial_inverse_hessian_estimate, start, validate_args)
+    start, library = interop.enter(initial_position, "initial_position")
+    h0 = _matrix(initial_inverse_hessian_estimate, start, validate_args, library)
     solver = Solver(start, options, h0=h0, compact=compact)
 
     def report() -> BfgsOptimizerResults:
@@ -384,7 +388,9 @@ def bfgs_minimize(
         common, members = _fields(solver, None)
         return BfgsOptimizerResults._make((*common, H, scale_initial_inverse_hessian, *members))
 
-    results: BfgsOptimizerResults = _run(solver, value_and_gradients_function, stopping_condition, None, report)
+    results: BfgsOptimizerResults = _run(
+        solver, value_and_gradients_function, stopping_condition, None, report, library
+    )
     return results
 
 
@@ -399,19 +405,28 @@ def _run(
     condition: Callable[[Any, Any], Any] | None,
     resting: tuple[np.ndarray, np.ndarray] | None,
     report: Callable[[], Any],
+    library: foreign.Library | None,
 ) -> Any:
-    """Run `solver` on the function, until all have finished or the condition holds."""
+    """Run `solver` on the function, until all have finished or the condition holds.
+
+    Both take arrays of `library`, and so has the report them, if it is not None.
+    """
+    if library is not None:
+        report = library.returning(report)
     if is_compiled(function):
         if not (condition is None or condition is converged_all):
             raise ValueError(
                 "a compiled value_and_gradients_function runs without the interpreter, so only converged_all can be "
                 "its stopping_condition; leave it out"
             )
-        return driver.run_compiled(solver, Native(function, solver.result().x.dtype), [], report)
+        return driver.run_compiled(solver, Native(function, solver.dtype), [], report)
     if not callable(function):
         raise TypeError(f"value_and_gradients_function must be callable; got {type(function).__name__}")
     if not (condition is None or callable(condition)):
         raise TypeError(f"stopping_condition must be callable or None; got {type(condition).__name__}")
+    if library is not None:
+        function = library.function(function)
+        condition = condition and library.function(condition)
     stop = None if condition is None else _Condition(condition, resting)
     if stop is not None and resting is not None and stop(solver):
         return report()
@@ -500,27 +515,29 @@ def _fields(solver: Solver, resting: tuple[np.ndarray, np.ndarray] | None) -> tu
     return common, (result.nit, result.nfev, result.status)
 
 
-def _diagonal(estimate: Any, start: np.ndarray) -> interop.Checked | None:
+def _diagonal(estimate: Any, start: np.ndarray, library: foreign.Library | None) -> interop.Checked | None:
     """Return the initial inverse Hessian's diagonal, checked."""
     if estimate is None:
         return None
     shape, n = start.shape[:-1], start.shape[-1]
-    estimate = _broadcast(estimate, start, start.shape)
+    estimate = _broadcast(estimate, start, start.shape, library)
     return interop.Checked(interop.diagonal(estimate, shape, n, start.dtype, "initial_inverse_hessian_estimate"))
 
 
-def _matrix(estimate: Any, start: np.ndarray, check: bool) -> interop.Checked | None:
+def _matrix(estimate: Any, start: np.ndarray, check: bool, library: foreign.Library | None) -> interop.Checked | None:
     """Return the initial inverse Hessian, checked or not."""
     if estimate is None:
         return None
     shape, n = start.shape[:-1], start.shape[-1]
-    estimate = _broadcast(estimate, start, (*start.shape, n))
+    estimate = _broadcast(estimate, start, (*start.shape, n), library)
     return interop.Checked(interop.matrix(estimate, shape, n, start.dtype, "initial_inverse_hessian_estimate", check))
 
 
-def _broadcast(estimate: Any, start: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _broadcast(estimate: Any, start: np.ndarray, shape: tuple[int, ...], library: foreign.Library | None) -> np.ndarray:
     """Return `estimate`, or what it says of the start, in `shape`."""
     name = "initial_inverse_hessian_estimate"
+    if library is not None:
+        estimate = library.function(estimate) if callable(estimate) else library.argument(estimate, name)
     given = interop.start(estimate(start.copy()) if callable(estimate) else estimate, name)
     try:
         return np.broadcast_to(given, shape)
@@ -529,9 +546,10 @@ def _broadcast(estimate: Any, start: np.ndarray, shape: tuple[int, ...]) -> np.n
 
 
 class _Previous:
-    """Earlier results, read and checked: `result`, `memories`, `searches`, `h0`, and who rests."""
+    """Earlier results, read and checked: `result`, `memories`, `searches`, `h0`, who rests, and the library of all."""
 
     def __init__(self, given: Any) -> None:
+        self.library = foreign.library_of(getattr(given, "position", None))
         x = interop.start(self._field(given, "position"), "previous_optimizer_results.position")
         shape = x.shape[:-1]
         rule = {"objective_value": shape, "objective_gradient": x.shape, "converged": shape, "failed": shape}
@@ -549,8 +567,11 @@ class _Previous:
 
         nit = getattr(given, "member_iterations", self._field(given, "num_iterations"))
         nfev = getattr(given, "member_evaluations", self._field(given, "num_objective_evaluations"))
-        nit, nfev = (np.broadcast_to(np.asarray(each, np.int64), shape) for each in (nit, nfev))
-        reason = np.broadcast_to(np.asarray(getattr(given, "reason", Status.STOPPED), np.int32), shape)
+        reason = getattr(given, "reason", Status.STOPPED)
+        nit, nfev, reason = (
+            np.broadcast_to(np.asarray(foreign.in_numpy(each), kind), shape)
+            for each, kind in ((nit, np.int64), (nfev, np.int64), (reason, np.int32))
+        )
         # What has been changed by hand has no reason that we know of.
         good, bad = _verdicts(reason)
         known = (good == self.converged) & (bad == self.failed)
@@ -564,7 +585,7 @@ class _Previous:
 
     def _field(self, given: Any, name: str) -> Any:
         try:
-            return getattr(given, name)
+            return foreign.in_numpy(getattr(given, name), f"previous_optimizer_results.{name}")
         except AttributeError:
             raise TypeError(
                 "previous_optimizer_results must be what lbfgs_minimize has returned, or have its fields; "

@@ -227,10 +227,13 @@ def trace_minimize(
     convergence_criterion : ConvergenceCriterion, optional
         Ends the run early. It is first asked at step 1, and with arrays on a device waits for the answer in each step.
     batch_convergence_reduce_fn : callable
-        Whether to stop, given whether each loss has converged: `np.all` or `np.any`, for instance.
+        Whether to stop, given whether each loss has converged: `np.all` or `np.any`, for instance; `torch.all` of
+        tensors.
     trainable_variables : array, or nested dicts, tuples and lists of arrays
         What the gradients are for: floating arrays, of any library that can write in place; updated in place. Variables
-        that are written by ``assign``, as those of Keras and TensorFlow, go with their own library's optimizers.
+        that are written by ``assign``, as those of Keras and TensorFlow, go with their own library's optimizers. A
+        PyTorch tensor that requires a gradient is updated through its ``detach()``, or ``detach().numpy()``, which
+        share its memory. JAX arrays cannot be updated: give NumPy arrays, and let `loss_fn` convert them.
     trace_fn : callable
         ``trace_fn(loss, gradients, variables)``, or ``trace_fn(record)`` of one `MinimizeTraceableQuantities`. Returns
         numbers and arrays in nested dicts, tuples and lists, of the same structure and shapes at every step; None

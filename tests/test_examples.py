@@ -124,3 +124,17 @@ def test_comes_near_a_banana(example):
     deviations = np.array([1.0, np.sqrt(2 * 0.3**2 + 0.5**2)])
     assert (abs(sample.mean(axis=0) - [0.0, 0.3]) < 0.1 * deviations).all()
     assert (abs(sample.std(axis=0) / deviations - 1.0) < 0.15).all()
+
+
+# ----------------------------------------------------------------------------------------------
+# Decays, with gradients by other libraries
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_decay(name, capsys):
+    pytest.importorskip(name)
+    example = runpy.run_path(str(EXAMPLES / f"decay_{name}.py"))
+    true, result = example["main"](500)
+    assert "500 fits in" in capsys.readouterr().out
+    assert type(result.x) is type(true) and bool(result.success.all())
+    assert (abs(np.asarray(result.x) - np.asarray(true)).mean(axis=0) < [0.02, 0.04, 0.02]).all()

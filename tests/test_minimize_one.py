@@ -343,6 +343,7 @@ def test_difference_path_is_that_of_the_gradient_given():
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*JAX is multithreaded:RuntimeWarning")
 def test_difference_workers():
     plain = minimize(rosen, START)
     points = []
