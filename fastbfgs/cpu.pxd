@@ -1,13 +1,14 @@
 # The backend's C face, for solver.pxd.
 
 cimport numpy as cnp
-from cython cimport floating
+from cython cimport final, floating
 from libc.stdint cimport int64_t
 
 from fastbfgs.crew cimport Crew
 from fastbfgs.kernels.state cimport Member, Rules, Work
 from fastbfgs.kernels.tile cimport Tile
 
+@final
 cdef class CPU:
     cdef:
         Rules rules

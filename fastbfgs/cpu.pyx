@@ -3,7 +3,7 @@ import numpy as np
 
 cimport numpy as cnp
 from cpython.object cimport PyObject
-from cython cimport floating
+from cython cimport final, floating
 from libc.math cimport isfinite, NAN
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
@@ -60,6 +60,7 @@ cdef void part_from(
         old[i] = new[i]
 
 
+@final
 cdef class CPU:
     """B members on the CPU, each a record of scalars and a row of vectors (see kernels/state.pxd).
 
