@@ -8,6 +8,7 @@ from fastbfgs.crew cimport Crew
 from fastbfgs.kernels.state cimport Member, Rules, Work
 from fastbfgs.kernels.tile cimport Tile
 
+
 @final
 cdef class CPU:
     cdef:
