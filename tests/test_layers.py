@@ -88,6 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outcome.py": set(),
     "result.py": {"foreign", "kernels.advance"},
     "threads.py": set(),
+    "cuda.py": {"kernels.advance"},
     "cpu.pyx": {"threads"} | KERNELS,
     "cpu.pxd": KERNELS,
     "runs.pyx": {"cpu", "threads"} | KERNELS,
