@@ -34,24 +34,25 @@ class Pair:
         f, g = fun(self.cpu.points(self.rows))
         assert self.cpu.tell(self.rows, np.ascontiguousarray(f, np.float64), np.ascontiguousarray(g))
         rows = on_host.array(self.rows)
-        f, g = fun(np.array(self.cuda.points(rows)))
+        f, g = fun(self.cuda.points(rows).get())
         assert self.cuda.tell(rows, on_host.array(f), on_host.array(g))
 
     @property
     def running(self) -> bool:
-        return bool((self.cpu.statuses() < 0).any() or (self.cuda.statuses() < 0).any())
+        return bool((self.cpu.statuses() < 0).any() or (self.cuda.statuses() < 0).any().get())
 
     def assert_same_bits(self) -> None:
         """Compare all that either remembers, but rooms that nothing has been put into yet."""
-        ours, theirs = self.cpu._members(), self.cuda.records[:, : RECORD.itemsize].copy().view(RECORD)[:, 0]
+        records = self.cuda.records.get()
+        ours, theirs = self.cpu._members(), records[:, : RECORD.itemsize].copy().view(RECORD)[:, 0]
         for name in RECORD.names:
             for part in RECORD[name].names or ("",):
                 a, b = (members[name][part] if part else members[name] for members in (ours, theirs))
                 np.testing.assert_array_equal(a, b, f"{name} {part}")
-        known = ~np.isnan(np.asarray(self.cuda.vectors))
-        a, b = (np.where(known, backend.vectors, 0) for backend in (self.cpu, self.cuda))
-        np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(self.cpu.records[:, RECORD.itemsize :], self.cuda.records[:, RECORD.itemsize :])
+        vectors = self.cuda.vectors.get()
+        known = ~np.isnan(vectors)
+        np.testing.assert_array_equal(self.cpu.vectors[known], vectors[known])
+        np.testing.assert_array_equal(self.cpu.records[:, RECORD.itemsize :], records[:, RECORD.itemsize :])
 
 
 def run(fun, x0, options, most=400, same=True, **keywords) -> Pair:
@@ -178,7 +179,7 @@ def test_every_option_and_every_end(end, method, dtype):
         box = np.array([[-100, 0.25, -np.inf], [100, 200, 300]], dtype)
     pair = run(strange, np.clip(x0, *box) if box is not None else x0, Options(method=method, **keywords), box=box)
     assert not pair.running
-    assert expected <= {Status(status).name for status in pair.cuda.statuses()}
+    assert expected <= {Status(status).name for status in pair.cuda.statuses().get()}
 
 
 @DTYPES
@@ -213,24 +214,13 @@ def test_rows_and_what_has_moved():
         assert pair.cuda.accepted == pair.cpu.accepted
         rows = on_host.array([2, 4])
         for _ in range(2):
-            np.testing.assert_array_equal(pair.cuda.points(rows), pair.cpu.points(rows))
+            np.testing.assert_array_equal(pair.cuda.points(rows).get(), pair.cpu.points(rows.get()))
     for ours, theirs in zip(pair.cpu.snapshot(), pair.cuda.snapshot(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(ours, theirs.get())
 
 
 # ----------------------------------------------------------------------------------------------
 # Several threads for a member
-
-
-@pytest.fixture
-def taking_turns():
-    """Let threads take turns in another order."""
-
-    def take(order: int) -> None:
-        on_host.order = order
-
-    yield take
-    on_host.order = 0
 
 
 @DTYPES
@@ -245,7 +235,7 @@ def test_four_threads_have_the_bits_of_one_where_nothing_is_left_over(n, method,
 @DTYPES
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("threads", SIZES[1:])
-def test_threads_agree_in_whatever_order_they_take_turns(threads, method, dtype, taking_turns):
+def test_threads_agree_in_whatever_order_they_take_turns(threads, method, dtype, monkeypatch):
     n = {4: 5, 8: 13, 16: 33, 32: 70, 128: 150, 256: 300}[threads]
     n = min(n, 40) if method == "BFGS" else n
     fun, x0, box = walls(n, dtype)
@@ -254,11 +244,11 @@ def test_threads_agree_in_whatever_order_they_take_turns(threads, method, dtype,
     options = Options(method=method, history=5, maxfun=16 if threads > 32 else 40, ftol=0.0)
     made = []
     for order in (0, 1, 5):
-        taking_turns(order)
+        monkeypatch.setattr(on_host, "order", order)
         made.append(run(fun, x0, options, same=False, box=box, threads=threads).cuda)
     for other in made[1:]:
-        np.testing.assert_array_equal(made[0].records, other.records)
-        np.testing.assert_array_equal(made[0].vectors, other.vectors)
+        np.testing.assert_array_equal(made[0].records.get(), other.records.get())
+        np.testing.assert_array_equal(made[0].vectors.get(), other.vectors.get())
 
 
 def walls(n: int, dtype):
@@ -289,13 +279,12 @@ def test_more_threads_take_the_same_way(threads, method):
     evaluations = 0
     while pair.running:
         if evaluations < 12:
-            np.testing.assert_allclose(
-                pair.cuda.points(on_host.array(pair.rows)), pair.cpu.points(pair.rows), 1e-7, 1e-9
-            )
+            points = pair.cuda.points(on_host.array(pair.rows)).get()
+            np.testing.assert_allclose(points, pair.cpu.points(pair.rows), 1e-7, 1e-9)
         pair.step(fun)
         evaluations += 1
-    np.testing.assert_array_equal(pair.cuda.statuses(), pair.cpu.statuses())
-    ours, theirs = pair.cuda.snapshot(), pair.cpu.snapshot()
+    np.testing.assert_array_equal(pair.cuda.statuses().get(), pair.cpu.statuses())
+    ours, theirs = [array.get() for array in pair.cuda.snapshot()], pair.cpu.snapshot()
     np.testing.assert_allclose(ours[1], theirs[1], 1e-9)
     np.testing.assert_allclose(ours[0], theirs[0], 0, 1e-4)
     assert abs(ours[4] - theirs[4]).max() <= 2
@@ -307,8 +296,8 @@ def test_more_threads_solve_the_same_problems(threads, name):
     problem = by_name(name)
     x0 = starts(problem, 3, 0.3, np.random.default_rng(1))
     pair = run(problem.fun, x0, Options(), same=False, threads=threads)
-    np.testing.assert_array_equal(pair.cuda.statuses() < Status.MAXITER, pair.cpu.statuses() < Status.MAXITER)
-    np.testing.assert_allclose(pair.cuda.snapshot()[1], pair.cpu.snapshot()[1], 1e-4, 1e-8)
+    np.testing.assert_array_equal(pair.cuda.statuses().get() < Status.MAXITER, pair.cpu.statuses() < Status.MAXITER)
+    np.testing.assert_allclose(pair.cuda.snapshot()[1].get(), pair.cpu.snapshot()[1], 1e-4, 1e-8)
 
 
 # ----------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ __device__ Work work_of(const Run<floating> &run, Index group, Index b) {
 
 /// Put the members at their starts, x0 (B, n).
 template <typename floating, int SIZE>
-__global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128) open_all(Run<floating> run, Index B, const floating *x0) {
+__global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, 2) open_all(Run<floating> run, Index B, const floating *x0) {
     Group<SIZE> group;
     const Index n = run.rules.n, groups = gridDim.x * (Index)(blockDim.x / SIZE);
     for (Index b = blockIdx.x * (Index)(blockDim.x / SIZE) + threadIdx.x / SIZE; b < B; b += groups) {
@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128) open_all(Run<floating
 
 /// x (count, n) = the points that `rows` (count) ask about, or rest at; without rows, those of all members.
 template <typename floating, int SIZE>
-__global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128) points(
+__global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, 2) points(
     Run<floating> run, const Index *rows, Index count, floating *x
 ) {
     Group<SIZE> group;

@@ -8,6 +8,11 @@
 // SIZE is 1, or a part of a warp, or the whole block. No sum uses atomics: its order is fixed, and a solve has the same
 // bits every time. A sum over 1 thread, and a `dot` over 4, has the bits of vectors.pxd.
 
+#ifdef __CUDACC_RTC__                                       // which has no headers
+#define INFINITY __longlong_as_double(0x7ff0000000000000ll)
+#define NAN __longlong_as_double(0x7ff8000000000000ll)
+#endif
+
 typedef long long Index;                                    // Py_ssize_t
 static_assert(sizeof(Index) == 8, "64 bits");
 
