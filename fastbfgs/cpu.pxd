@@ -4,18 +4,18 @@ cimport numpy as cnp
 from cython cimport floating
 from libc.stdint cimport int64_t
 
+from fastbfgs.backend cimport Backend
 from fastbfgs.kernels.state cimport Member, Rules, Work
 from fastbfgs.kernels.tile cimport Tile
 
-cdef class CPU:
+cdef class CPU(Backend):
     cdef:
         Rules rules
         readonly object records         # (B, bytes of a record), uint8
         readonly object vectors         # (B, (4 + 2 m) n), or (B, (5 + n) n) for BFGS
         readonly object h0
         readonly object box             # (2, n) or (B, 2, n)
-        readonly Py_ssize_t accepted    # members that took a step in the last `tell`
-        readonly Py_ssize_t finished    # members that stopped in it
+        Py_ssize_t accepted             # members that took a step in the last `tell`
         Py_ssize_t B, record_size, vector_size, h0_size, box_size   # sizes of one member's part, in bytes
         Py_ssize_t work_size
         list works                      # scratch that no thread is using
@@ -45,9 +45,4 @@ cdef class CPU:
         bint _native(self, array, int typenum, int ndim, Py_ssize_t length) noexcept
         _split(self, task, arrays, Py_ssize_t count, double ns)
 
-    cpdef points(self, cnp.ndarray rows)
-    cpdef bint tell(self, cnp.ndarray rows, f, g) except -1
-    cpdef point_one(self)
-    cpdef bint runs(self, Py_ssize_t b)
-    cpdef bint tell_one(self, f, g) except -1
     cpdef steps(self, cnp.ndarray rows, cnp.ndarray nit, cnp.ndarray xg)

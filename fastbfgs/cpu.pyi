@@ -2,13 +2,13 @@ from typing import Any
 
 import numpy as np
 
-class CPU:
+from fastbfgs.backend import Backend
+
+class CPU(Backend):
     records: np.ndarray
     vectors: np.ndarray
     h0: np.ndarray | None
     box: np.ndarray | None
-    accepted: int
-    finished: int
     def __init__(
         self, x0: np.ndarray, options: Any, h0: np.ndarray | None, box: np.ndarray | None, workers: int
     ) -> None: ...

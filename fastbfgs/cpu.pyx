@@ -8,6 +8,7 @@ from libc.math cimport isfinite, NAN
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
+from fastbfgs.backend cimport Backend
 from fastbfgs.kernels.advance cimport RUNNING, advance, point, reopen, set_off, set_off_together, together
 from fastbfgs.kernels.lbfgs cimport forget, push
 from fastbfgs.kernels.state cimport BFGS, BOXED, LBFGS, Member, Work
@@ -50,7 +51,7 @@ cdef void part_from(
         old[i] = new[i]
 
 
-cdef class CPU:
+cdef class CPU(Backend):
     """B members on the CPU, each a record of scalars and a row of vectors (see kernels/state.pxd).
 
     Rows are indices of members. Nothing moves when members finish: a record is cache lines of its own. With 1,000 of
@@ -145,7 +146,7 @@ cdef class CPU:
         """That of member b, or NULL."""
         return NULL if self.h0_data == NULL else self.h0_data + b * self.h0_size
 
-    cpdef points(self, cnp.ndarray rows):
+    cpdef points(self, rows):
         """Return the points that `rows` (k,) ask about, or rest at: (k, n), the caller's to keep."""
         cdef Py_ssize_t count = cnp.PyArray_SIZE(rows)
         x = np.empty((count, self.rules.n), self.vectors.dtype)
@@ -170,7 +171,7 @@ cdef class CPU:
         else:
             point(&self.rules, self._member(b), <float *>v, <float *>box, <float *>x + k * self.rules.n)
 
-    cpdef bint tell(self, cnp.ndarray rows, f, g) except -1:
+    cpdef bint tell(self, rows, f, g) except -1:
         """Take f (k,) and g (k, n) for `rows` (k,); False, and nothing done, if they are not native arrays."""
         cdef:
             Py_ssize_t count = cnp.PyArray_SIZE(rows)
@@ -317,6 +318,10 @@ cdef class CPU:
         if parts <= 1:
             return [task(*arrays, 0, count)]
         return threads.run(lambda first, last: task(*arrays, first, last), count, parts)
+
+    cpdef Py_ssize_t movers(self) except -1:
+        """Return how many members took a step in the last `tell`."""
+        return self.accepted
 
     cpdef bint runs(self, Py_ssize_t b):
         """Return whether member b has not finished."""

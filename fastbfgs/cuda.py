@@ -1,10 +1,8 @@
 """The CUDA backend: B members in two device arrays, and one kernel launch a call that serves them all.
 
-What `cpu.CPU` is for NumPy, with the same records and rows of vectors, byte for byte, and the mathematics of
+What `cpu.CPU` is for NumPy, with the records and rows of vectors of kernels/state.pxd, and the mathematics of
 kernels/advance.cu. Everything runs on the caller's current stream, and nothing waits for the device, but for what hands
-numbers to the host because the caller asks: results of one problem, `accepted`, `running`, `stop`, `state`.
-
-Every method takes the array library, CuPy, from the arrays it was made with.
+numbers to the host because the caller asks: results of one problem, `movers`, `running`, `state`.
 """
 
 from __future__ import annotations
@@ -16,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from fastbfgs.backend import Backend
+from fastbfgs.device import Arrays
 from fastbfgs.kernels.advance import RECORD
 
 KERNELS = Path(__file__).parent / "kernels"
@@ -112,7 +112,7 @@ class Footprint:
         return alone if alone <= groups else max(0, free - 8 - groups * self.room) // self.member
 
 
-class CUDA:
+class CUDA(Backend):
     """B members on a GPU, each a record of scalars and a row of vectors (see kernels/state.pxd).
 
     Members are masked when they finish: a launch looks at their records and goes on. How many have finished is copied
@@ -125,8 +125,8 @@ class CUDA:
     options : Options
     h0, box
         As `cpu.CPU` takes them, on the same device.
-    xp : module
-        CuPy.
+    arrays : Arrays
+        Of the device of x0.
     threads : int, optional
         How many share a member: one of those in `THREADS`.
 
@@ -136,17 +136,17 @@ class CUDA:
         If the device has not enough memory left; the message has the formula, and the largest B that fits.
     """
 
-    def __init__(self, x0: Any, options: Any, h0: Any, box: Any, xp: Any, threads: int | None = None) -> None:
-        self.xp = xp
+    def __init__(self, x0: Any, options: Any, h0: Any, box: Any, arrays: Arrays, threads: int | None = None) -> None:
+        self.arrays = arrays
+        self.xp = xp = arrays.xp
         self.B, self.n = x0.shape
         self.dtype = np.dtype(x0.dtype)
-        self.device = x0.device.id
         self.m = 0 if options.method == "BFGS" else options.history
         self.h0, self.box = h0, box
         self.threads = threads_of(self.n) if threads is None else threads
         self.block = max(_BLOCK, self.threads)
         self.footprint = Footprint(self.n, self.m, self.dtype.itemsize, box is not None)
-        self.blocks = _BLOCKS * xp.cuda.Device(self.device).attributes["MultiProcessorCount"]
+        self.blocks = _BLOCKS * xp.cuda.Device(arrays.device).attributes["MultiProcessorCount"]
         groups = self.blocks * (self.block // self.threads)
         self._require_memory(groups)
 
@@ -185,8 +185,10 @@ class CUDA:
             self._run[name] = value
         for name in "c1 c2 gtol ftol frtol fatol xtol xrtol norm maxiter maxfun maxls".split():
             self._run[name] = getattr(options, name)
-        self._kernels = _kernels(xp, self.device, self.dtype, self.threads, options.method, box is not None)
+        self._kernels = _kernels(xp, arrays.device, self.dtype, self.threads, options.method, box is not None)
         self._launch("open_all", self.B, np.int64(self.B), x0)
+        self.all_rows = xp.arange(self.B, dtype=np.int64)
+        self.finished = 0
 
     def _require_memory(self, groups: int) -> None:
         """Raise MemoryError if the members do not fit into what is free on the device."""
@@ -229,9 +231,21 @@ class CUDA:
         self._launch("points", len(rows), self._rows(rows), np.int64(len(rows)), x)
         return x
 
+    def point_one(self) -> Any:
+        """Return the point that the only member asks about: (n,), the caller's to keep."""
+        return self.points(self.all_rows).reshape(self.n)
+
     def tell(self, rows: Any, f: Any, g: Any) -> bool:
-        """Take f (k,) of float32 or float64 and g (k, n) of the vectors' dtype for `rows` (k,)."""
-        count = len(rows)
+        """Take f (k,) of float32 or float64 and g (k, n) of the vectors' dtype for `rows` (k,).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If f or g is not on the device, or has another type or shape; nothing has changed then.
+        """
+        count, source = len(rows), "the function"
+        f = self.arrays.values(f, count, source)
+        g = self.arrays.gradients(g, count, self.n, self.dtype, source)
         x = self.xp.empty((count, self.n), self.dtype)
         self._moved = self.xp.empty(count, np.uint8)
         narrow = np.int32(f.dtype == np.float32)
@@ -239,18 +253,34 @@ class CUDA:
         self._next = rows, x
         stream = self.xp.cuda.get_current_stream()
         self._finished.data.copy_to_host_async(self._flag.ctypes.data, 8, stream)
+        # Is it time to look who still runs? Nobody does, or half of those that did do not. The host hears of it late.
+        finished = int(self._flag[0])
+        self.finished = int(finished == self.B or 2 * (self.B - finished) <= self.B - self._counted)
         return True
 
-    @property
-    def accepted(self) -> int:
-        """How many members took a step in the last `tell`. Waits for the device."""
-        return 0 if self._moved is None else int(self._moved.sum())
+    def tell_one(self, f: Any, g: Any) -> bool:
+        """Take f, a number, and g (n,) for the only member. A number on the host is copied to the device.
 
-    @property
-    def finished(self) -> bool:
-        """Whether to look who still runs: nobody does, or half of the rows do not. The host hears of it late."""
-        live, finished = self.B - self._counted, int(self._flag[0])
-        return bool(finished == self.B or 2 * (self.B - finished) <= live)
+        Raises
+        ------
+        TypeError, ValueError
+            As `tell`.
+        """
+        if isinstance(f, (float, np.float32)):
+            f = self.xp.asarray(np.array([f], np.float64))
+        elif isinstance(f, self.xp.ndarray) and f.size == 1:
+            f = f.reshape(1)
+        if isinstance(g, self.xp.ndarray) and g.shape == (self.n,):
+            g = g.reshape(1, self.n)
+        return self.tell(self.all_rows, f, g)
+
+    def runs(self, b: int) -> bool:
+        """Return whether the only member has not finished, as far as the host has heard."""
+        return bool(self._flag[0] == 0)
+
+    def movers(self) -> int:
+        """Return how many members took a step in the last `tell`. Waits for the device."""
+        return 0 if self._moved is None else int(self._moved.sum())
 
     def running(self, rows: Any) -> Any:
         """Return those of `rows` that have not finished. Waits for the device."""
@@ -273,3 +303,51 @@ class CUDA:
         x, g = self.vectors[:, : self.n].copy(), self.vectors[:, self.n : 2 * self.n].copy()
         f, nit, nfev, status = (self._field(name).copy() for name in ("f", "nit", "nfev", "status"))
         return x, f, g, nit, nfev, status
+
+    def snapshot_one(self) -> tuple[Any, ...]:
+        """Return x (n,), f, g (n,), nit, nfev, status of the only member: x and g on the device, and Python numbers."""
+        x, g = self.vectors[0, : self.n].copy(), self.vectors[0, self.n : 2 * self.n].copy()
+        f, nit, nfev, status = (self._field(name)[0].get().item() for name in ("f", "nit", "nfev", "status"))
+        return x, f, g, nit, nfev, status
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return copies on the host of the arrays that hold everything, by name; h0 and box only if there are such."""
+        arrays = {"records": self.records, "vectors": self.vectors, "h0": self.h0, "box": self.box}
+        return {name: array.get() for name, array in arrays.items() if array is not None}
+
+    def restore(self, records: np.ndarray, vectors: np.ndarray) -> None:
+        """Go on from the arrays of an earlier `state`."""
+        self.records[...] = self.xp.asarray(records)
+        self.vectors[...] = self.xp.asarray(vectors)
+        self._next = self._moved = None
+        self._flag[0] = int((self._field("status") >= 0).sum())
+        self._finished[0] = int(self._flag[0])
+        self._counted = 0
+
+    def searches(self) -> tuple[Any, Any]:
+        """Return copies of the records' fixed part (B, bytes), and of x | g | p | g_lo (B, 4 n)."""
+        return self.records[:, : RECORD.itemsize].copy(), self.vectors[:, : 4 * self.n].copy()
+
+    def pairs(self, b: int) -> tuple[Any, Any]:
+        """Return copies of member b's s and y, (count, n) each, oldest first."""
+        count, head = (int(self._field(name)[b]) for name in ("count", "head"))
+        slots = self.xp.asarray((np.arange(head - count, head) % self.m).astype(np.int64))
+        ring = self.vectors[b, 4 * self.n :].reshape(self.m, 2, self.n)[slots]
+        return ring[:, 0].copy(), ring[:, 1].copy()
+
+    def memories(self) -> tuple[Any, Any]:
+        """Return copies of the s and y of all members, (m, B, n) each: the newest last, zeros where there is none."""
+        xp, m = self.xp, self.m
+        ago = xp.arange(m)[::-1].reshape(m, 1)  # 0 for the newest
+        slots = (self._field("head").astype(np.int64) - 1 - ago) % m
+        ring = self.vectors[:, 4 * self.n :].reshape(self.B, m, 2, self.n)
+        there = (ago < self._field("count")).reshape(m, self.B, 1)
+        s, y = (xp.where(there, ring[self.all_rows, slots, k], 0).astype(self.dtype) for k in range(2))
+        return s, y
+
+    def inverse_hessians(self) -> Any:
+        """Return copies of BFGS's H, (B, n, n): H0 where no pair has been learnt."""
+        xp, n = self.xp, self.n
+        H0 = xp.eye(n, dtype=self.dtype) if self.h0 is None else self.h0
+        learnt = (self._field("count") > 0).reshape(self.B, 1, 1)
+        return xp.where(learnt, self.vectors[:, 5 * n :].reshape(self.B, n, n), H0).astype(self.dtype)

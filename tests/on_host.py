@@ -59,16 +59,14 @@ def library() -> ctypes.CDLL:
     return loaded
 
 
-@pytest.fixture
-def cupy(monkeypatch):
-    """Let ``import cupy`` find this."""
+def pretend(monkeypatch) -> None:
+    """Let ``import cupy`` find this, for one test."""
     here = sys.modules[__name__]
     monkeypatch.setitem(sys.modules, "cupy", here)
     for name in ("order", "late", "waits", "current"):
         monkeypatch.setattr(here, name, 0)
     monkeypatch.setattr(here, "free", 2**40)
     _on_their_way.clear()
-    return here
 
 
 # ----------------------------------------------------------------------------------------------
@@ -213,7 +211,7 @@ def _function(name):
     return function
 
 
-for _name in "zeros arange eye full isfinite minimum maximum where nextafter abs log exp cosh sinh".split():
+for _name in "zeros arange eye full zeros_like isfinite minimum maximum where nextafter abs log exp cosh sinh".split():
     setattr(sys.modules[__name__], _name, _function(_name))
 
 
@@ -280,6 +278,10 @@ class RawModule:
         return Function(name)
 
 
+def devices() -> int:
+    return 2
+
+
 def get_default_memory_pool():
     return SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: 0, get_limit=lambda: 0)
 
@@ -288,5 +290,7 @@ cuda = SimpleNamespace(
     Device=Device,
     alloc_pinned_memory=bytearray,
     get_current_stream=lambda: None,
-    runtime=SimpleNamespace(memGetInfo=lambda: (free, 2**40), getDevice=lambda: current),
+    runtime=SimpleNamespace(
+        memGetInfo=lambda: (free, 2**40), getDevice=lambda: current, getDeviceCount=lambda: devices()
+    ),
 )

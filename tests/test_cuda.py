@@ -10,6 +10,7 @@ import pytest
 from fastbfgs import Options, Status
 from fastbfgs.cpu import CPU
 from fastbfgs.cuda import CUDA, RUN, THREADS, Footprint, source, threads_of
+from fastbfgs.device import Arrays
 from fastbfgs.kernels.advance import RECORD
 from tests import on_host
 from tests.problems import BOUNDED, PROBLEMS, by_name, starts
@@ -20,13 +21,19 @@ METHODS = ("L-BFGS", "BFGS", "L-BFGS-B")
 SIZES = sorted({threads for _, threads in THREADS})
 
 
+@pytest.fixture(autouse=True)
+def _cupy(monkeypatch):
+    on_host.pretend(monkeypatch)
+
+
 class Pair:
     """A CPU backend and a CUDA one, side by side."""
 
     def __init__(self, x0, options, h0=None, box=None, threads=1) -> None:
         self.cpu = CPU(x0, options, h0, box, 1)
         given = (None if array is None else on_host.array(array) for array in (h0, box))
-        self.cuda = CUDA(on_host.array(x0), options, *given, on_host, threads)
+        start = on_host.array(x0)
+        self.cuda = CUDA(start, options, *given, Arrays(start), threads)
         self.rows = np.arange(len(x0))
 
     def step(self, fun) -> None:
@@ -200,7 +207,7 @@ def test_stopping():
     pair.cpu.stop(Status.STOPPED)
     pair.cuda.stop(Status.STOPPED)
     pair.assert_same_bits()
-    assert pair.cuda.finished and not pair.running
+    assert len(pair.cuda.running(pair.cuda.all_rows)) == 0 and not pair.running
 
 
 def test_rows_and_what_has_moved():
@@ -211,7 +218,7 @@ def test_rows_and_what_has_moved():
         pair.rows = np.array(rows)
         pair.step(fun)
         pair.assert_same_bits()
-        assert pair.cuda.accepted == pair.cpu.accepted
+        assert pair.cuda.movers() == pair.cpu.movers()
         rows = on_host.array([2, 4])
         for _ in range(2):
             np.testing.assert_array_equal(pair.cuda.points(rows).get(), pair.cpu.points(rows.get()))
@@ -314,11 +321,11 @@ def test_too_little_memory(monkeypatch):
     with pytest.raises(
         MemoryError, match=r"5000 members of 10 coordinates need \d+ bytes .* and 1000000 are free.*has"
     ) as e:
-        CUDA(x0, Options(), None, None, on_host)
+        CUDA(x0, Options(), None, None, Arrays(x0))
     most = int(str(e.value).partition("fits has ")[2].split()[0])
-    CUDA(x0[:most], Options(), None, None, on_host)
+    CUDA(x0[:most], Options(), None, None, Arrays(x0))
     with pytest.raises(MemoryError):
-        CUDA(x0[: most + 1], Options(), None, None, on_host)
+        CUDA(x0[: most + 1], Options(), None, None, Arrays(x0))
 
 
 @pytest.mark.parametrize("bounded", [False, True])
