@@ -295,7 +295,7 @@ class CUDA(Backend):
     def stop(self, status: int) -> None:
         """End every running member with `status`."""
         running = self._field("status")
-        running[running < 0] = status
+        running[running < 0] = int(status)
         self._finished[0] = self._flag[0] = self.B
 
     def snapshot(self) -> tuple[Any, ...]:

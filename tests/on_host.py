@@ -211,7 +211,9 @@ def _function(name):
     return function
 
 
-for _name in "zeros arange eye full zeros_like isfinite minimum maximum where nextafter abs log exp cosh sinh".split():
+for (
+    _name
+) in "zeros ones arange eye full zeros_like isfinite minimum maximum where nextafter abs log exp cosh sinh".split():
     setattr(sys.modules[__name__], _name, _function(_name))
 
 
@@ -245,6 +247,17 @@ class Device:
     def __init__(self, id: int) -> None:
         self.id = id
         self.attributes = {"MultiProcessorCount": 2}
+
+
+class Stream:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
 
 
 class Function:
@@ -283,13 +296,16 @@ def devices() -> int:
 
 
 def get_default_memory_pool():
-    return SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: 0, get_limit=lambda: 0)
+    return SimpleNamespace(
+        free_bytes=lambda: 0, used_bytes=lambda: 0, get_limit=lambda: 0, free_all_blocks=lambda: None
+    )
 
 
 cuda = SimpleNamespace(
     Device=Device,
     alloc_pinned_memory=bytearray,
-    get_current_stream=lambda: None,
+    get_current_stream=lambda: Stream(),
+    Stream=lambda non_blocking: Stream(),
     runtime=SimpleNamespace(
         memGetInfo=lambda: (free, 2**40), getDevice=lambda: current, getDeviceCount=lambda: devices()
     ),

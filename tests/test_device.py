@@ -8,6 +8,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,9 @@ from fastbfgs import Options, Solver, Status, device
 from tests import on_host
 
 pytestmark = on_host.needs_compiler
+xp: Any = on_host
+"""The array library; gpu.py runs these tests with CuPy."""
+
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
 
@@ -42,7 +46,7 @@ def both(x0, c, fun=bowls, **keywords):
     def given(kind):
         return {name: kind(value) if isinstance(value, np.ndarray) else value for name, value in keywords.items()}
 
-    ours = fastbfgs.minimize(fun, on_host.array(x0), jac=True, batch_args=(on_host.array(c),), **given(on_host.array))
+    ours = fastbfgs.minimize(fun, xp.array(x0), jac=True, batch_args=(xp.array(c),), **given(xp.array))
     theirs = fastbfgs.minimize(fun, x0, jac=True, batch_args=(c,), **given(np.asarray))
     return ours, theirs
 
@@ -53,7 +57,7 @@ FIELDS = ("x", "fun", "jac", "nit", "nfev", "njev", "status", "reason", "success
 def assert_same(ours, theirs):
     for name in FIELDS:
         mine, other = getattr(ours, name), getattr(theirs, name)
-        assert isinstance(mine, on_host.ndarray), name
+        assert isinstance(mine, xp.ndarray), name
         np.testing.assert_array_equal(mine.get(), other, name)
         assert mine.dtype == other.dtype and mine.shape == other.shape, name
 
@@ -70,10 +74,10 @@ def test_minimize_a_batch(compact, method, dtype):
     bounds = None
     if method == "L-BFGS-B":
         lb, ub = np.full((6, 3), -0.5), np.linspace(0.0, 2.0, 18).reshape(6, 3)
-        ours_bounds = SimpleNamespace(lb=on_host.array(lb), ub=on_host.array(ub))
+        ours_bounds = SimpleNamespace(lb=xp.array(lb), ub=xp.array(ub))
         bounds = SimpleNamespace(lb=lb, ub=ub)
     ours = fastbfgs.minimize(
-        bowls, on_host.array(x0), jac=True, batch_args=on_host.array(c), method=method, compact=compact,
+        bowls, xp.array(x0), jac=True, batch_args=xp.array(c), method=method, compact=compact,
         bounds=bounds and ours_bounds,
     )  # fmt: skip
     theirs = fastbfgs.minimize(bowls, x0, jac=True, batch_args=c, method=method, compact=compact, bounds=bounds)
@@ -93,10 +97,10 @@ def test_batches_of_several_axes_and_everything_in_rows():
     x0, c = data(6, 2)
 
     def fun(x, *, rows):
-        assert isinstance(rows, on_host.ndarray)
-        return bowls(x, on_host.array(c)[rows])
+        assert isinstance(rows, xp.ndarray)
+        return bowls(x, xp.array(c)[rows])
 
-    ours = fastbfgs.minimize(fun, on_host.array(x0.reshape(2, 3, 2)), jac=True)
+    ours = fastbfgs.minimize(fun, xp.array(x0.reshape(2, 3, 2)), jac=True)
     theirs = fastbfgs.minimize(lambda x, rows: bowls(x, c[rows]), x0.reshape(2, 3, 2), jac=True)
     assert_same(ours, theirs)
 
@@ -105,15 +109,15 @@ def test_batches_of_several_axes_and_everything_in_rows():
 @pytest.mark.parametrize("host_value", [False, True])
 def test_minimize_one_problem(host_value, method):
     x0, c = (array[0] for array in data())
-    centre = on_host.array(c)
+    centre = xp.array(c)
 
     def fun(x):
-        assert isinstance(x, on_host.ndarray) and x.shape == (3,)
+        assert isinstance(x, xp.ndarray) and x.shape == (3,)
         f, g = bowls(x, centre)
         return (float(f), g) if host_value else (f, g)
 
     bounds = [(None, 0.4)] * 3 if method == "L-BFGS-B" else None
-    ours = fastbfgs.minimize(fun, on_host.array(x0), jac=True, method=method, bounds=bounds)
+    ours = fastbfgs.minimize(fun, xp.array(x0), jac=True, method=method, bounds=bounds)
     theirs = fastbfgs.minimize(lambda x: bowls(x, c), x0, jac=True, method=method, bounds=bounds)
     np.testing.assert_array_equal(ours.x.get(), theirs.x)
     np.testing.assert_array_equal(ours.jac.get(), theirs.jac)
@@ -127,9 +131,9 @@ def test_minimize_one_problem(host_value, method):
 
 def test_gradients_apart():
     x0, c = data()
-    centre = on_host.array(c)
+    centre = xp.array(c)
     ours = fastbfgs.minimize(
-        lambda x: bowls(x, centre)[0], on_host.array(x0), jac=lambda x: bowls(x, centre)[1], compact=False
+        lambda x: bowls(x, centre)[0], xp.array(x0), jac=lambda x: bowls(x, centre)[1], compact=False
     )
     assert_same(ours, fastbfgs.minimize(lambda x: bowls(x, c)[0], x0, jac=lambda x: bowls(x, c)[1], compact=False))
 
@@ -141,8 +145,8 @@ def test_options_reach_the_kernels():
         assert_same(ours, theirs)
     for h0 in (np.full(3, 0.3), np.full((6, 3), 0.3)):
         ours = fastbfgs.minimize(
-            bowls, on_host.array(x0), jac=True, batch_args=on_host.array(c), method="L-BFGS",
-            options={"hess_inv0": on_host.array(h0)},
+            bowls, xp.array(x0), jac=True, batch_args=xp.array(c), method="L-BFGS",
+            options={"hess_inv0": xp.array(h0)},
         )  # fmt: skip
         theirs = fastbfgs.minimize(bowls, x0, jac=True, batch_args=c, method="L-BFGS", options={"hess_inv0": h0})
         assert_same(ours, theirs)
@@ -162,7 +166,7 @@ def test_a_callback_sees_copies_and_stops_the_run():
         result = fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,), callback=callback)
         return [*seen, result]
 
-    for ours, theirs in zip(run(on_host.array(x0), on_host.array(c)), run(x0, c), strict=True):
+    for ours, theirs in zip(run(xp.array(x0), xp.array(c)), run(x0, c), strict=True):
         assert_same(ours, theirs)
     assert 99 in ours.status.get()
 
@@ -176,7 +180,7 @@ def test_progress_hears_of_the_end():
 
 def test_what_fun_raises_leaves_the_result_so_far():
     x0, c = data()
-    centre = on_host.array(c)
+    centre = xp.array(c)
     calls = []
 
     def fun(x):
@@ -186,7 +190,7 @@ def test_what_fun_raises_leaves_the_result_so_far():
         return bowls(x, centre)
 
     with pytest.raises(KeyboardInterrupt) as stopped:
-        fastbfgs.minimize(fun, on_host.array(x0), jac=True)
+        fastbfgs.minimize(fun, xp.array(x0), jac=True)
     assert stopped.value.partial_result.nfev.get().tolist() == [3] * 6
 
 
@@ -198,7 +202,7 @@ def test_what_fun_raises_leaves_the_result_so_far():
 def test_the_loop_does_not_wait_for_the_device(late, monkeypatch):
     """Every call runs on; that all have finished is heard `late` calls later, and changes nothing."""
     x0, c = data(B=20)
-    centre = on_host.array(c)
+    centre = xp.array(c)
     waits = []
 
     def fun(x):
@@ -206,7 +210,7 @@ def test_the_loop_does_not_wait_for_the_device(late, monkeypatch):
         return bowls(x, centre)
 
     monkeypatch.setattr(on_host, "late", late)
-    ours = fastbfgs.minimize(fun, on_host.array(x0), jac=True)
+    ours = fastbfgs.minimize(fun, xp.array(x0), jac=True)
     theirs = fastbfgs.minimize(lambda x: bowls(x, c), x0, jac=True)
     assert ours.calls == theirs.calls + late
     assert_same(ours, theirs)
@@ -226,8 +230,8 @@ def test_rows_leave_by_halves():
         counts.append(len(x))
         return ((x - c) ** 2 * scale).sum(axis=1), 2.0 * scale * (x - c)
 
-    arguments = on_host.array(c), on_host.array(scale)
-    ours = fastbfgs.minimize(fun, on_host.array(x0), jac=True, batch_args=arguments)
+    arguments = xp.array(c), xp.array(scale)
+    ours = fastbfgs.minimize(fun, xp.array(x0), jac=True, batch_args=arguments)
     sizes = sorted(set(counts), reverse=True)
     assert sizes[0] == 64 and len(sizes) > 2
     assert all(2 * after <= before for before, after in pairwise(sizes))
@@ -247,11 +251,11 @@ def solved(solver, c, most=10**6):
 
 def test_ask_and_tell():
     x0, c = data()
-    solver = Solver(on_host.array(x0))
+    solver = Solver(xp.array(x0))
     first = solver.ask()
     first[...] = 0.0  # the caller's
     np.testing.assert_array_equal(solver.ask().get(), x0)
-    solved(solver, on_host.array(c))
+    solved(solver, xp.array(c))
     result, other = solver.result(), solved(Solver(x0), c).result()
     for name in ("x", "f", "g", "nit", "nfev", "status"):
         np.testing.assert_array_equal(getattr(result, name).get(), getattr(other, name))
@@ -264,9 +268,9 @@ def test_ask_and_tell():
 
 def test_pairs_and_memories():
     x0, c = data()
-    ours, theirs = Solver(on_host.array(x0), history=3), Solver(x0, history=3)
+    ours, theirs = Solver(xp.array(x0), history=3), Solver(x0, history=3)
     for most in (0, 1, 2, 2, 3):
-        solved(ours, on_host.array(c), most)
+        solved(ours, xp.array(c), most)
         solved(theirs, c, most)
         for mine, other in zip(ours.memories(), theirs.memories(), strict=True):
             np.testing.assert_array_equal(mine.get(), other)
@@ -279,10 +283,10 @@ def test_inverse_hessians(own):
     x0, c = data()
     h0 = np.broadcast_to(np.diag([1.0, 2.0, 3.0]), (6, 3, 3)).copy()
     h0 = h0 if own else h0[0]
-    ours = Solver(on_host.array(x0), method="BFGS", h0=on_host.array(h0))
+    ours = Solver(xp.array(x0), method="BFGS", h0=xp.array(h0))
     theirs = Solver(x0, method="BFGS", h0=h0)
     for most in (0, 1, 5):
-        solved(ours, on_host.array(c), most)
+        solved(ours, xp.array(c), most)
         solved(theirs, c, most)
         np.testing.assert_array_equal(ours.inverse_hessian().get(), theirs.inverse_hessian())
 
@@ -291,12 +295,12 @@ def test_inverse_hessians(own):
 def test_saved_and_loaded(tmp_path, bounded):
     x0, c = data()
     bounds = [(-0.1, 0.6)] * 3 if bounded else None
-    centre = on_host.array(c)
-    whole = solved(Solver(on_host.array(x0), method="L-BFGS-B", bounds=bounds), centre)
-    part = solved(Solver(on_host.array(x0), method="L-BFGS-B", bounds=bounds), centre, 4)
+    centre = xp.array(c)
+    whole = solved(Solver(xp.array(x0), method="L-BFGS-B", bounds=bounds), centre)
+    part = solved(Solver(xp.array(x0), method="L-BFGS-B", bounds=bounds), centre, 4)
     part.save(tmp_path / "run.npz")
     again = Solver.load(tmp_path / "run.npz")
-    assert isinstance(again.ask(), on_host.ndarray)
+    assert isinstance(again.ask(), xp.ndarray)
     np.testing.assert_array_equal(again.ask().get(), part.ask().get())
     solved(again, centre)
     assert again.calls == whole.calls
@@ -305,14 +309,14 @@ def test_saved_and_loaded(tmp_path, bounded):
 
 
 def test_no_members():
-    solver = Solver(on_host.array(np.zeros((0, 3))))
+    solver = Solver(xp.array(np.zeros((0, 3))))
     assert not solver.running
     assert solver.result().x.shape == (0, 3)
 
 
 def test_stop():
     x0, c = data()
-    solver = solved(Solver(on_host.array(x0)), on_host.array(c), 3)
+    solver = solved(Solver(xp.array(x0)), xp.array(c), 3)
     solver.stop()
     assert not solver.running
     assert set(solver.status.get().tolist()) == {Status.STOPPED}
@@ -372,13 +376,13 @@ RETURNED = {
 @pytest.mark.parametrize(("fun", "error", "match"), RETURNED.values(), ids=RETURNED)
 def test_what_fun_must_not_return(fun, error, match):
     with pytest.raises(error, match=f"(?i){match}"):
-        fastbfgs.minimize(fun, on_host.array(X0), jac=True)
+        fastbfgs.minimize(fun, xp.array(X0), jac=True)
 
 
 def test_nothing_has_changed_after_a_refusal():
     x0, c = data()
-    centre = on_host.array(c)
-    solver = solved(Solver(on_host.array(x0)), centre, 2)
+    centre = xp.array(c)
+    solver = solved(Solver(xp.array(x0)), centre, 2)
     f, g = bowls(solver.ask(), centre)
     with pytest.raises(TypeError):
         solver.tell(f, g.get())
@@ -455,7 +459,7 @@ def test_what_must_not_be_given(keywords, error, match):
         raise AssertionError("called")
 
     with pytest.raises(error, match=match):
-        fastbfgs.minimize(fun, on_host.array(X0), **{"jac": True, **keywords})
+        fastbfgs.minimize(fun, xp.array(X0), **{"jac": True, **keywords})
 
 
 STARTS = {
@@ -474,18 +478,18 @@ def test_starts(x0, error, match):
 
 
 def test_integers_become_float64_and_scalars_one_coordinate():
-    assert Solver(on_host.array(np.zeros((4, 2), np.int64))).ask().dtype == np.float64
-    assert Solver(on_host.array(np.float32(1.0))).ask().shape == (1,)
+    assert Solver(xp.array(np.zeros((4, 2), np.int64))).ask().dtype == np.float64
+    assert Solver(xp.array(np.float32(1.0))).ask().shape == (1,)
 
 
 def test_bounds_are_rounded_inwards():
     lb, ub = np.array([[0.1, 0.2], [1 / 3, -np.inf]]), np.array([[0.3, 0.7], [2 / 3, np.inf]])
-    bounds = SimpleNamespace(lb=lb, ub=ub), SimpleNamespace(lb=on_host.array(lb), ub=on_host.array(ub))
+    bounds = SimpleNamespace(lb=lb, ub=ub), SimpleNamespace(lb=xp.array(lb), ub=xp.array(ub))
     x0 = np.ones((2, 2), np.float32)
-    solvers = [Solver(x, method="L-BFGS-B", bounds=b) for x, b in zip((x0, on_host.array(x0)), bounds, strict=True)]
+    solvers = [Solver(x, method="L-BFGS-B", bounds=b) for x, b in zip((x0, xp.array(x0)), bounds, strict=True)]
     np.testing.assert_array_equal(solvers[1].box.get(), solvers[0].box)
     np.testing.assert_array_equal(solvers[1].ask().get(), solvers[0].ask())
-    assert Solver(on_host.array(x0), method="L-BFGS-B", bounds=SimpleNamespace(lb=-np.inf, ub=np.inf)).box is None
+    assert Solver(xp.array(x0), method="L-BFGS-B", bounds=SimpleNamespace(lb=-np.inf, ub=np.inf)).box is None
 
 
 def test_compiled_objectives_are_for_the_cpu():
@@ -494,11 +498,11 @@ def test_compiled_objectives_are_for_the_cpu():
     vector = ctypes.POINTER(ctypes.c_double)
     kind = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int64, ctypes.c_int64, vector, vector, ctypes.c_void_p)
     with pytest.raises(TypeError, match="compiled fun runs on the CPU, and x0 is on a GPU"):
-        fastbfgs.minimize(kind(lambda *_: 0.0), on_host.array(X0))
+        fastbfgs.minimize(kind(lambda *_: 0.0), xp.array(X0))
     with pytest.raises(TypeError, match="compiled objectives run on the CPU, and x0 is on a GPU"):
-        Solver(on_host.array(X0)).run(kind(lambda *_: 0.0))
+        Solver(xp.array(X0)).run(kind(lambda *_: 0.0))
     with pytest.raises(TypeError, match="recorded on the CPU, and x0 is on a GPU"):
-        fastbfgs.Recorder(Solver(on_host.array(X0)), print)
+        fastbfgs.Recorder(Solver(xp.array(X0)), print)
 
 
 def test_no_cupy_no_device_old_driver(monkeypatch):
@@ -527,7 +531,7 @@ def test_no_cupy_no_device_old_driver(monkeypatch):
 def test_too_little_memory_is_told_before_anything_is_taken(monkeypatch):
     monkeypatch.setattr(on_host, "free", 2000)
     with pytest.raises(MemoryError, match="the largest batch that fits has 1 members"):
-        Solver(on_host.array(np.zeros((100, 5))))
+        Solver(xp.array(np.zeros((100, 5))))
 
 
 def test_readers_have_the_same_words():
