@@ -159,7 +159,8 @@ class CUDA(Backend):
         self._flag = np.frombuffer(self._pinned, np.int64, 1)
         self._flag[0] = 0
         self._counted = 0  # the members that had finished when the rows were last looked through
-        self._moved: Any = None
+        self._moved = xp.empty(self.B, np.uint8)
+        self._told = 0  # how many rows the last `tell` was about
         self._next: Any = None  # the rows that were told last, and the points that they ask about now
         each = 1 if self.m else 2
         self._run = np.zeros((), RUN)
@@ -247,10 +248,9 @@ class CUDA(Backend):
         f = self.arrays.values(f, count, source)
         g = self.arrays.gradients(g, count, self.n, self.dtype, source)
         x = self.xp.empty((count, self.n), self.dtype)
-        self._moved = self.xp.empty(count, np.uint8)
         narrow = np.int32(f.dtype == np.float32)
         self._launch("tell", count, self._rows(rows), np.int64(count), f, narrow, g, x, self._moved)
-        self._next = rows, x
+        self._next, self._told = (rows, x), count
         stream = self.xp.cuda.get_current_stream()
         self._finished.data.copy_to_host_async(self._flag.ctypes.data, 8, stream)
         # Is it time to look who still runs? Nobody does, or half of those that did do not. The host hears of it late.
@@ -280,7 +280,7 @@ class CUDA(Backend):
 
     def movers(self) -> int:
         """Return how many members took a step in the last `tell`. Waits for the device."""
-        return 0 if self._moved is None else int(self._moved.sum())
+        return int(self._moved[: self._told].sum())
 
     def running(self, rows: Any) -> Any:
         """Return those of `rows` that have not finished. Waits for the device."""
@@ -319,7 +319,7 @@ class CUDA(Backend):
         """Go on from the arrays of an earlier `state`."""
         self.records[...] = self.xp.asarray(records)
         self.vectors[...] = self.xp.asarray(vectors)
-        self._next = self._moved = None
+        self._next, self._told = None, 0
         self._flag[0] = int((self._field("status") >= 0).sum())
         self._finished[0] = int(self._flag[0])
         self._counted = 0
