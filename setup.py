@@ -13,7 +13,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 DEBUG = os.environ.get("FASTBFGS_DEBUG", "0") not in ("", "0")
-KERNELS = ["kernels/advance.pyx", "kernels/instructions.pyx", "kernels/probe.pyx", "crew.pyx", "cpu.pyx", "runs.pyx"]
+KERNELS = ["kernels/advance.pyx", "kernels/instructions.pyx", "kernels/probe.pyx"]
+KERNELS += ["backend.pyx", "crew.pyx", "cpu.pyx", "runs.pyx"]
 # kernels/advance is built for each of these besides the baseline, into a folder of its own (kernels/__init__.py).
 WIDER = {"avx2": ["-mavx2"], "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]}
 # Plain Python with the C types of the .pxd beside it: one evaluation of one problem goes through the first three.

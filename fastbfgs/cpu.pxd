@@ -4,27 +4,25 @@ cimport numpy as cnp
 from cython cimport final, floating
 from libc.stdint cimport int64_t
 
-from fastbfgs.crew cimport Crew
+from fastbfgs.backend cimport Backend
 from fastbfgs.kernels.state cimport Member, Rules, Work
 from fastbfgs.kernels.tile cimport Tile
 
 
 @final
-cdef class CPU:
+cdef class CPU(Backend):
     cdef:
         Rules rules
         readonly object records         # (B, bytes of a record), uint8
         readonly object vectors         # (B, numbers of a member), see kernels/state.pxd and kernels/large.pxd
         readonly object h0
         readonly object box             # (2, n) or (B, 2, n)
-        readonly Py_ssize_t accepted    # members that took a step in the last `tell`
-        readonly Py_ssize_t finished    # members that stopped in it
+        Py_ssize_t accepted             # members that took a step in the last `tell`
         Py_ssize_t B, record_size, vector_size, h0_size, box_size   # sizes of one member's part, in bytes
         Py_ssize_t work_size
         list works                      # scratch that no thread is using
         Work work                       # that of the only member
         object last_point
-        readonly Crew crew                  # shares large members' coordinates; None if threads are not for that
         char *record
         char *vector
         char *h0_data
@@ -51,9 +49,4 @@ cdef class CPU:
         bint _native(self, array, int typenum, int ndim, Py_ssize_t length) noexcept
         _split(self, task, arrays, Py_ssize_t count, double ns)
 
-    cpdef points(self, cnp.ndarray rows)
-    cpdef bint tell(self, cnp.ndarray rows, f, g) except -1
-    cpdef point_one(self)
-    cpdef bint runs(self, Py_ssize_t b)
-    cpdef bint tell_one(self, f, g) except -1
     cpdef steps(self, cnp.ndarray rows, cnp.ndarray nit, cnp.ndarray xg)

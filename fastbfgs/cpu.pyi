@@ -2,19 +2,16 @@ from typing import Any
 
 import numpy as np
 
-from fastbfgs.crew import Crew
+from fastbfgs.backend import Backend
 
 LARGE: int
 SHARED: int
 
-class CPU:
+class CPU(Backend):
     records: np.ndarray
     vectors: np.ndarray
     h0: np.ndarray | None
     box: np.ndarray | None
-    accepted: int
-    finished: int
-    crew: Crew | None
     def __init__(
         self, x0: np.ndarray, options: Any, h0: np.ndarray | None, box: np.ndarray | None, workers: int
     ) -> None: ...

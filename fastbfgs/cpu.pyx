@@ -8,8 +8,9 @@ from libc.math cimport isfinite, NAN
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from fastbfgs.kernels.advance cimport RUNNING, advance, enter, point, reopen, set_off, set_off_together, together
+from fastbfgs.backend cimport Backend
 from fastbfgs.crew cimport Crew
+from fastbfgs.kernels.advance cimport RUNNING, advance, enter, point, reopen, set_off, set_off_together, together
 from fastbfgs.kernels.large cimport behind_record
 from fastbfgs.kernels.lbfgs cimport forget
 from fastbfgs.kernels.state cimport BFGS, BOXED, LBFGS, Member, Work
@@ -61,7 +62,7 @@ cdef void part_from(
 
 
 @final
-cdef class CPU:
+cdef class CPU(Backend):
     """B members on the CPU, each a record of scalars and a row of vectors (see kernels/state.pxd).
 
     Rows are indices of members. Nothing moves when members finish: a record is cache lines of its own. With 1,000 of
@@ -167,14 +168,14 @@ cdef class CPU:
         """The scratch in `room`; with the crew, if `members` side by side leave threads free."""
         cdef Work work = work_in(&self.rules, room)
         if self._shares(members):
-            work.team = self.crew.team()
+            work.team = (<Crew>self.crew).team()
         return work
 
     cdef bint _shares(self, Py_ssize_t members) noexcept:
         """Do the threads share the coordinates of each of these members, and not the members?"""
         return self.crew is not None and members < self.workers
 
-    cpdef points(self, cnp.ndarray rows):
+    cpdef points(self, rows):
         """Return the points that `rows` (k,) ask about, or rest at: (k, n), the caller's to keep."""
         cdef Py_ssize_t count = cnp.PyArray_SIZE(rows)
         x = np.empty((count, self.rules.n), self.vectors.dtype)
@@ -202,7 +203,7 @@ cdef class CPU:
         else:
             point(&self.rules, self._member(b), <float *>v, <float *>box, <float *>x + k * self.rules.n, work)
 
-    cpdef bint tell(self, cnp.ndarray rows, f, g) except -1:
+    cpdef bint tell(self, rows, f, g) except -1:
         """Take f (k,) and g (k, n) for `rows` (k,); False, and nothing done, if they are not native arrays."""
         cdef:
             Py_ssize_t count = cnp.PyArray_SIZE(rows)
@@ -350,6 +351,10 @@ cdef class CPU:
         if parts <= 1 or self._shares(count):
             return [task(*arrays, 0, count)]
         return threads.run(lambda first, last: task(*arrays, first, last), count, parts)
+
+    cpdef Py_ssize_t movers(self) except -1:
+        """Return how many members took a step in the last `tell`."""
+        return self.accepted
 
     cpdef bint runs(self, Py_ssize_t b):
         """Return whether member b has not finished."""

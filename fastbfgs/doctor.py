@@ -245,8 +245,8 @@ def _blas(pools: list[tuple[str, int]], warnings: list[str]) -> Iterable[str]:
 
 
 def _gpu() -> Iterable[str]:
-    """Say what there is of a GPU, and whether it is used."""
-    yield "GPU            not used: this release computes on the CPU only"
+    """Say what there is of a GPU, and when it is used."""
+    yield "GPU            used if x0 is a CuPy array (not yet run on any)"
     yield f"               CUDA driver: {_cuda_driver()}"
     version = _version(OPTIONAL["cupy"])
     yield f"               CuPy: {version or 'not installed'}"

@@ -262,6 +262,26 @@ def in_numpy(given: Any, name: str = "a result") -> Any:
     return numbers if numbers.ndim else numbers[()]
 
 
+def is_cupys(given: Any) -> bool:
+    """Return whether `given` is an array of CuPy's, on a GPU: `device` reads those."""
+    return any(kind.__module__.partition(".")[0] == "cupy" for kind in type(given).__mro__)
+
+
+def on_host(given: Any, name: str = "a result") -> Any:
+    """Return what the caller asks to see of `given`, one of our results: as `in_numpy`, and copied from a GPU."""
+    if type(given) is not np.ndarray and is_cupys(given):
+        numbers = given.get()
+        return numbers if numbers.ndim else numbers[()]
+    return in_numpy(given, name)
+
+
+def where_it_is(array: Any, index: Any) -> Any:
+    """Return an index (NumPy's, or a number) as one of `array`, which may be on a GPU."""
+    if type(array) is np.ndarray or not is_cupys(array):
+        return index
+    return import_module("cupy").asarray(index) if np.ndim(index) else int(index)
+
+
 def library_of(array: Any) -> Library | None:
     """Return the library of an array; None for NumPy's, and for what is no array or of no library known here.
 

@@ -102,6 +102,21 @@ def require_numpy(given: Any, name: str) -> None:
         )
 
 
+def argument(given: Any, name: str) -> np.ndarray:
+    """Return `given`, called `name`, which is not to be changed, as a NumPy array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is an array of another library, or ragged.
+    """
+    require_numpy(given, name)
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a regular array; NumPy cannot make one: {error}") from None
+
+
 def diagonal(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str = "h0") -> np.ndarray:
     """Return `h0`, called `name`, the diagonal of a positive definite matrix: a new array (n,) or (B, n) of `dtype`.
 
@@ -240,18 +255,23 @@ def values(f: Any, count: int, source: str, dtype: type = np.float64) -> np.ndar
     """
     f = _numbers(f, "f", source, dtype)
     if f.shape != (count,):
-        hint = ""
-        if f.ndim == 0 or f.shape == (1,):
-            hint = " Is it written for one point, or does it sum over all rows? Sum over the last axis only."
-        elif f.size == count:
-            hint = f" Return it without the extra axes: f.reshape({count})."
-        elif f.ndim == 2 and len(f) == count:
-            hint = _ORDER
-        raise ValueError(
-            f"{source} must return one value for each of the {count} rows it was given, f of shape ({count},); "
-            f"got {f.shape}.{hint}"
-        )
+        raise ValueError(about_values(f, count, source))
     return np.require(f, dtype, ["C", "A"])
+
+
+def about_values(f: Any, count: int, source: str) -> str:
+    """Say what is wrong with the shape of f."""
+    hint = ""
+    if f.ndim == 0 or f.shape == (1,):
+        hint = " Is it written for one point, or does it sum over all rows? Sum over the last axis only."
+    elif f.size == count:
+        hint = f" Return it without the extra axes: f.reshape({count})."
+    elif f.ndim == 2 and len(f) == count:
+        hint = _ORDER
+    return (
+        f"{source} must return one value for each of the {count} rows it was given, f of shape ({count},); "
+        f"got {f.shape}.{hint}"
+    )
 
 
 def gradients(g: Any, count: int, n: int, dtype: np.dtype, source: str) -> np.ndarray:
@@ -264,16 +284,21 @@ def gradients(g: Any, count: int, n: int, dtype: np.dtype, source: str) -> np.nd
     """
     g = _numbers(g, "g", source)
     if g.shape != (count, n):
-        hint = ""
-        if g.shape == (n,):
-            hint = " Is it written for one point, or does it sum over the rows?"
-        elif g.shape == (n, count):
-            hint = " Is it transposed?"
-        raise ValueError(
-            f"{source} must return one gradient for each of the {count} rows it was given, g of shape ({count}, {n}); "
-            f"got {g.shape}.{hint}"
-        )
+        raise ValueError(about_gradients(g, count, n, source))
     return np.require(g, dtype, ["C", "A"])
+
+
+def about_gradients(g: Any, count: int, n: int, source: str) -> str:
+    """Say what is wrong with the shape of g."""
+    hint = ""
+    if g.shape == (n,):
+        hint = " Is it written for one point, or does it sum over the rows?"
+    elif g.shape == (n, count):
+        hint = " Is it transposed?"
+    return (
+        f"{source} must return one gradient for each of the {count} rows it was given, g of shape ({count}, {n}); "
+        f"got {g.shape}.{hint}"
+    )
 
 
 def value(f: Any, source: str, dtype: type = np.float64) -> Any:

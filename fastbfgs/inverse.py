@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbfgs.foreign import on_host
 from fastbfgs.outcome import become
 from fastbfgs.solver import Solver
 
@@ -91,7 +92,7 @@ def _operator(guest: InverseHessian) -> Any:
     unread = vars(guest).get("_unread")
     if unread is not None:
         solver, h0 = unread
-        s, y = solver.pairs()
+        s, y, h0 = (on_host(each, "hess_inv") for each in (*solver.pairs(), h0))
         vars(guest).update(vars(operator(s, y, h0)))
         become(guest, _class())
         vars(guest).pop("_unread", None)

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from fastbfgs import driver, interop
+from fastbfgs import device, driver, interop
 from fastbfgs.differences import SCHEMES, Stencil
-from fastbfgs.foreign import in_numpy
+from fastbfgs.foreign import on_host
 from fastbfgs.inverse import InverseHessian
 from fastbfgs.native import Native, is_compiled
 from fastbfgs.objective import Differences, Objective
@@ -138,7 +138,8 @@ def minimize(
     x0 : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
         A PyTorch tensor, a JAX array, or one of another library of the array standard that has DLPack: all functions
-        are given such, and all arrays of the result are such. See Notes.
+        are given such, and all arrays of the result are such. See Notes. A CuPy array: so is everything, and the solver
+        runs on its device, on the current stream. (That has not run on any GPU yet.)
     args : tuple, optional
         Passed on to fun and jac, as they are.
     method : {None, "L-BFGS-B", "L-BFGS", "BFGS"}
@@ -236,6 +237,12 @@ def minimize(
       10,000 Rosenbrock problems, n = 10, where a second run takes 0.14 instead of 0.26 s. Without jax_enable_x64 all is
       float32 and int32, and x0 = [1, 2] is float32. It cannot be called inside jit, grad or vmap.
 
+    With CuPy, bounds of arrays, batch_args and hess_inv0 must be on the device of x0, and so must f, of float32 or
+    float64, and g, of x0's dtype. fun may be called a few times more after the last member has finished, at points that
+    no longer move: the host does not wait to hear of it. `callback` makes it wait, as does a look at one member's
+    numbers or at `message`. Finite differences, compiled objectives, `record`, `return_all` and `workers` are for the
+    CPU. Device memory for each member: as above, and per call two arrays of points.
+
     References
     ----------
     J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed., Springer 2006, Algorithms 6.1 and 7.5.
@@ -280,7 +287,8 @@ def minimize(
     compiled = is_compiled(fun)
     if not (compiled or callable(fun)):
         raise TypeError(f"fun must be callable; got {type(fun).__name__}")
-    start, library = interop.enter(x0)
+    reader = interop if type(x0) is np.ndarray else device.reader(x0)
+    start, library = reader.enter(x0)
     single, shape, n = start.ndim == 1, start.shape[:-1], start.shape[-1]
     if method is None:
         method = "BFGS" if single and bounds is None else "L-BFGS-B"
@@ -316,11 +324,13 @@ def minimize(
         if record is not None:
             record = library.function(record)
 
+    if reader is not interop:
+        _refuse_on_a_gpu(jac, compiled, record, workers, options)
     if compiled:
         _refuse_of_compiled(jac, args, batch_args, callback, record, options)
         native, jac = Native(fun, start.dtype), True
-    arrays = _batch_arrays(batch_args, shape) if batch_args else ()
-    box = None if bounds is None else interop.box(bounds, shape, n, start.dtype)
+    arrays = _batch_arrays(batch_args, shape, reader) if batch_args else ()
+    box = None if bounds is None else reader.box(bounds, shape, n, start.dtype)
     kernel, face = _split_options(options, tol, name, method, n)
     h0 = face.get("hess_inv0")
     if h0 is not None:
@@ -328,7 +338,7 @@ def minimize(
             h0 = library.argument(h0, "hess_inv0")
         if box is not None:
             raise ValueError("hess_inv0 does not go with bounds; leave one of them out")
-        read = interop.matrix if name == "BFGS" else interop.diagonal
+        read = reader.matrix if name == "BFGS" else reader.diagonal
         h0 = read(h0, shape, n, start.dtype, "hess_inv0")
     mapping, pool = _mapping(face["workers"], single, jac) if "workers" in face else (None, None)
     bar = None
@@ -547,7 +557,7 @@ class BatchResult:
     @property
     def message(self) -> np.ndarray:
         """One sentence for each member, an object array (...)."""
-        reason = in_numpy(self.reason, "reason")
+        reason = on_host(self.reason, "reason")
         codes, where = np.unique(reason, return_inverse=True)
         words = np.array([_message(code, self.method) for code in codes], dtype=object)
         return words[where].reshape(reason.shape)
@@ -555,14 +565,14 @@ class BatchResult:
     @property
     def failed(self) -> np.ndarray:
         """Indices of the members without success, in the flattened batch."""
-        return np.flatnonzero(~in_numpy(self.success, "success"))
+        return np.flatnonzero(~on_host(self.success, "success"))
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, str):
             if index in ("message", "failed") or any(index == field.name for field in fields(self)):
                 return getattr(self, index)
             raise KeyError(index)
-        shape, index = self.status.shape, in_numpy(index, "the index")
+        shape, index = self.status.shape, on_host(index, "the index")
         parts = {name: members_at(getattr(self, name), shape, index) for name in _ARRAYS}
         if self.hess_inv is not None:
             parts["hess_inv"] = members_at(self.hess_inv, shape, index)
@@ -572,6 +582,7 @@ class BatchResult:
             return BatchResult(**parts, calls=self.calls, method=self.method)
         if self.allvecs is not None:
             parts["allvecs"] = parts["allvecs"][: 1 + parts["nit"]]
+        parts |= {name: on_host(parts[name]) for name in _ARRAYS if np.ndim(parts[name]) == 0}
         reason = parts.pop("reason")
         plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in parts.items()}
         return optimize_result({"message": _message(reason, self.method), **plain})
@@ -584,7 +595,7 @@ class BatchResult:
 
     def __repr__(self) -> str:
         names = ("reason", "success", "nfev", "nit")
-        reason, success, nfev, nit = (in_numpy(getattr(self, name), name) for name in names)
+        reason, success, nfev, nit = (on_host(getattr(self, name), name) for name in names)
         codes, counts = np.unique(reason, return_counts=True)
         lines = [
             f"BatchResult of {reason.size} members {reason.shape}, n = {self.x.shape[-1]}: "
@@ -608,9 +619,9 @@ def _message(status: int, method: str) -> str:
 
 def _numbers(status: np.ndarray) -> np.ndarray:
     """Return SciPy's number for each status."""
-    numbers = np.zeros(status.shape, dtype=np.int32)
+    numbers = 0 * status
     for own, scipys in _SCIPY_NUMBER.items():
-        numbers[status == own] = scipys
+        numbers[status == int(own)] = scipys
     return numbers
 
 
@@ -780,17 +791,29 @@ def _refuse_of_compiled(jac: Any, args: Any, batch_args: Any, callback: Any, rec
         raise ValueError("a compiled fun runs without the interpreter, so return_all cannot be kept; leave it out")
 
 
-def _batch_arrays(batch_args: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+def _refuse_on_a_gpu(jac: Any, compiled: bool, record: Any, workers: Any, options: Any) -> None:
+    """Raise an error for what is done on the CPU alone."""
+    if compiled:
+        raise TypeError("a compiled fun runs on the CPU, and x0 is on a GPU; give a fun of CuPy arrays, or a NumPy x0")
+    if not (jac is True or callable(jac)):
+        raise ValueError(
+            f"finite differences are taken on the CPU, and x0 is on a GPU; give jac, True or a callable, not {jac!r}"
+        )
+    if record is not None or (isinstance(options, Mapping) and options.get("return_all")):
+        raise ValueError(
+            "iterates are recorded on the CPU, and x0 is on a GPU; leave record and return_all out, and use callback"
+        )
+    if workers is not None:
+        raise ValueError("workers are threads of the CPU, and x0 is on a GPU; leave them out")
+
+
+def _batch_arrays(batch_args: tuple[Any, ...], shape: tuple[int, ...], reader: Any) -> tuple[Any, ...]:
     """Return the batch arguments as arrays of one leading axis, the batch flattened."""
     if batch_args and not shape:
         raise ValueError("batch_args belong to a batch, x0 of shape (..., n); for one problem use args")
     arrays = []
     for i, given in enumerate(batch_args):
-        interop.require_numpy(given, f"batch_args[{i}]")
-        try:
-            array = np.asarray(given)
-        except ValueError as error:
-            raise ValueError(f"batch_args[{i}] must be a regular array; NumPy cannot make one: {error}") from None
+        array = reader.argument(given, f"batch_args[{i}]")
         if array.shape[: len(shape)] != shape:
             raise ValueError(
                 f"batch_args[{i}] must have the leading axes of the batch, {shape}; got shape {array.shape}. "

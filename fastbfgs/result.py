@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbfgs.foreign import in_numpy, library_of
+from fastbfgs.foreign import in_numpy, library_of, on_host, where_it_is
 from fastbfgs.kernels.advance import Status
 
 __all__ = ["Result", "Status", "cure", "sentence"]
@@ -120,7 +120,7 @@ class Result:
     @property
     def failed(self) -> np.ndarray:
         """Indices of the members that stopped without converging, in the flattened batch."""
-        status = np.ravel(in_numpy(self.status, "status"))
+        status = np.ravel(on_host(self.status, "status"))
         return np.flatnonzero((status >= 0) & ~converged(status))
 
     def __getitem__(self, index: Any) -> Result:
@@ -149,7 +149,7 @@ def members_at(array: Any, shape: tuple[int, ...], index: Any) -> Any:
     members = np.arange(math.prod(shape)).reshape(shape)[index]
     library = library_of(array)
     numbers = array if library is None else library.native(array, "this result")
-    part = numbers.reshape(math.prod(shape), *numbers.shape[len(shape) :])[members]
+    part = numbers.reshape(math.prod(shape), *numbers.shape[len(shape) :])[where_it_is(numbers, members)]
     return part if library is None else library.whole(part)
 
 

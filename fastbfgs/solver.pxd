@@ -1,6 +1,6 @@
 # The C types of solver.py, which is compiled as it stands.
 
-from fastbfgs.cpu cimport CPU
+from fastbfgs.backend cimport Backend
 
 cdef class Solver:
     cdef readonly:
@@ -14,7 +14,7 @@ cdef class Solver:
         bint compact
         int workers
     cdef:
-        CPU _backend
+        Backend _backend
         bint _single
         object _library
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbfgs import foreign, interop, threads
+from fastbfgs import device, foreign, interop, threads
 from fastbfgs.cpu import CPU, SHARED
 from fastbfgs.kernels.advance import RECORD, Status
 from fastbfgs.native import Native, is_compiled
@@ -37,6 +37,8 @@ class Solver:
     x0 : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, everything else in float64.
         If it is a PyTorch tensor, a JAX array or the like, `ask` and `result` return such: see `fastbfgs.minimize`.
+        If it is a CuPy array, all runs on its device, `rows` are there too, and what is said of `live` and `running` is
+        heard late: the host does not wait for the device. (That has not run on any GPU yet.)
     options : Options, optional
         Tolerances, limits and the like.
     h0 : array_like, optional
@@ -116,27 +118,28 @@ class Solver:
             raise TypeError(f"options must be a fastbfgs.Options; got {type(options).__name__}. Give others by name.")
         if options is not None and keywords:
             raise TypeError(f"give options as an Options object or by name, not both; got {list(keywords)} by name")
-        start, self._library = interop.enter(x0)
+        reader: Any = interop if type(x0) is np.ndarray else device.reader(x0)
+        start, self._library = reader.enter(x0)
         if self._library is not None:
             h0, bounds = self._library.argument(h0, "h0"), self._library.bounds(bounds)
         self.options = options_of(**keywords) if options is None else options
         self.shape = start.shape[:-1]
         self.n = start.shape[-1]
         self.compact = bool(compact)
-        count = math.prod(self.shape)
+        count: int = math.prod(self.shape)
         self._single = not self.shape
         alone = self._single and self.n < SHARED
         self.workers = 1 if alone and workers is None else threads.resolve(workers)
         method = self.options.method
         if h0 is not None:
-            h0 = (interop.matrix if method == "BFGS" else interop.diagonal)(h0, self.shape, self.n, start.dtype)
+            h0 = (reader.matrix if method == "BFGS" else reader.diagonal)(h0, self.shape, self.n, start.dtype)
         if not self._single:
             start = start.reshape(count, self.n)
         self.box = None
         if bounds is not None:
             if method != "L-BFGS-B":
                 raise ValueError(f'method {method!r} takes no bounds; use "L-BFGS-B", or leave them out')
-            self.box = interop.box(bounds, self.shape, self.n, start.dtype)
+            self.box = reader.box(bounds, self.shape, self.n, start.dtype)
         if self.box is not None:
             if h0 is not None:
                 raise ValueError("h0 and bounds do not go together; leave one of them out")
@@ -144,17 +147,27 @@ class Solver:
                 raise ValueError(f"pairs={self.options.pairs!r} and bounds do not go together; leave one of them out")
             if self.options.norm != math.inf:
                 raise ValueError(f"norm must be infinite where there are bounds; got {self.options.norm!r}")
-            start = interop.nearest(start, self.box)
-        self._backend = CPU(start.reshape(count, self.n), self.options, h0, self.box, self.workers)
+            start = reader.nearest(start, self.box)
+        start = start.reshape(count, self.n)
         self.live = count
         self.calls = 0
-        if self._single:
-            self.rows = _ONLY
+        if reader is interop:
+            self._backend = CPU(start, self.options, h0, self.box, self.workers)
+            if self._single:
+                self.rows = _ONLY
+            else:
+                self._set_rows(np.arange(count))
         else:
-            self._set_rows(np.arange(count))
+            from fastbfgs.cuda import CUDA
 
-    def _set_rows(self, rows: np.ndarray) -> None:
-        rows.flags.writeable = False
+            if workers is not None:
+                raise ValueError("workers are threads of the CPU, and x0 is on a GPU; leave them out")
+            backend: Any = CUDA(start, self.options, h0, self.box, reader)
+            self._backend, self.rows = backend, backend.all_rows
+
+    def _set_rows(self, rows: Any) -> None:
+        if type(rows) is np.ndarray:
+            rows.flags.writeable = False
         self.rows = rows
 
     @property
@@ -165,7 +178,7 @@ class Solver:
     @property
     def accepted(self) -> int:
         """How many members took a step in the last `tell`."""
-        return int(self._backend.accepted)
+        return int(self._backend.movers())
 
     @property
     def status(self) -> Any:
@@ -269,6 +282,8 @@ class Solver:
         >>> solver.result().x.ravel()
         array([0., 1., 2.])
         """
+        if not isinstance(self._backend, CPU):
+            raise TypeError("compiled objectives run on the CPU, and x0 is on a GPU; use ask and tell, or minimize")
         if not isinstance(objective, Native):
             if not is_compiled(objective):
                 raise TypeError(
@@ -343,6 +358,8 @@ class Solver:
 
     def _steps(self, rows: np.ndarray, nit: np.ndarray, xg: np.ndarray) -> Any:
         """For `Recorder`: rows, nit, x, f, g, alpha, s, y of those that have moved from where `nit` and `xg` say."""
+        if not isinstance(self._backend, CPU):
+            raise TypeError("iterates are recorded on the CPU, and x0 is on a GPU; take result() after a tell instead")
         return self._backend.steps(rows, nit, xg)
 
     def pairs(self, member: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -416,6 +433,7 @@ class Solver:
             "n": self.n,
             "compact": self.compact,
             "calls": self.calls,
+            **({} if isinstance(self._backend, CPU) else {"device": "cuda"}),
             **self._backend.state(),
         }
         partial = f"{os.fspath(path)}.partial"
@@ -451,9 +469,10 @@ class Solver:
             )
         shape, vectors, n = tuple(saved["shape"]), saved["vectors"], int(saved["n"])
         options = Options(**json.loads(str(saved["options"])))
-        h0, bounds = (interop.Checked(saved[name]) if name in saved else None for name in ("h0", "box"))
+        place = device.cupy("a run that was saved on a GPU").asarray if "device" in saved else np.asarray
+        h0, bounds = (interop.Checked(place(saved[name])) if name in saved else None for name in ("h0", "box"))
         solver = cls(
-            vectors[:, :n].reshape(*shape, n),
+            place(vectors[:, :n].reshape(*shape, n)),
             options,
             h0=h0,
             bounds=bounds,

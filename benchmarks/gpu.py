@@ -1,0 +1,221 @@
+"""Test and measure on a GPU, and write what was seen to one file.
+
+    python -m benchmarks.gpu                     # about ten minutes; needs a GPU and CuPy
+    python -m benchmarks.gpu --quick             # about two
+    python -m benchmarks.gpu --out figures.json
+
+First the tests of tests/gpu.py: if one fails, or is skipped, nothing is measured, and the exit
+status is 1.  Then the solver's time a call, beside the time that its bytes take at the bandwidth of
+a copy, measured in the same run; whole batches, beside this machine's cores; and one large problem,
+beside torch's LBFGS if that is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastbfgs
+
+DTYPE = np.float32
+M = 10
+
+
+def main() -> int:
+    """Test, measure, write; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="smaller batches, fewer repetitions")
+    parser.add_argument("--out", type=Path, default=Path("gpu.json"), help="the file to write")
+    given = parser.parse_args()
+    tests = tested()
+    print(tests["summary"])
+    if not tests["passed"]:
+        print("a test failed or was skipped; nothing is measured")
+        return 1
+    figures = {"machine": machine(), "tests": tests["summary"], "quick": given.quick, **measured(given.quick)}
+    given.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(figures, indent=2))
+    return 0
+
+
+def tested() -> dict[str, Any]:
+    """Run the tests that need a GPU."""
+    command = [sys.executable, "-m", "pytest", "-q", "tests/gpu.py"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    lines = done.stdout.strip().splitlines() or [done.stderr.strip()]
+    if done.returncode:
+        print(done.stdout[-4000:], done.stderr[-2000:])
+    return {"summary": lines[-1], "passed": done.returncode == 0 and "skipped" not in lines[-1]}
+
+
+def machine() -> dict[str, Any]:
+    """Say what was measured on, and when."""
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    properties = runtime.getDeviceProperties(0)
+    return {
+        "device": properties["name"].decode(),
+        "memory_bytes": int(properties["totalGlobalMem"]),
+        "driver": runtime.driverGetVersion(),
+        "cuda": runtime.runtimeGetVersion(),
+        "cupy": cupy.__version__,
+        "numpy": np.__version__,
+        "fastbfgs": fastbfgs.__version__,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def measured(quick: bool) -> dict[str, Any]:
+    """Return all figures."""
+    bandwidth = copy_bandwidth()
+    members, large = (10_000, 10**6) if quick else (100_000, 10**7)
+    return {
+        "copy_GB_per_s": bandwidth / 1e9,
+        "call": [a_call(10_000, n, bandwidth) for n in (10, 100)],
+        "batch": a_batch(members, 10),
+        "large": a_large_problem(large, bandwidth),
+    }
+
+
+def seconds(task: Callable[[], Any], repetitions: int = 5) -> float:
+    """Return the shortest of a few times, the device's work included."""
+    import cupy
+
+    best = np.inf
+    for _ in range(repetitions):
+        cupy.cuda.get_current_stream().synchronize()
+        start = time.perf_counter()
+        task()
+        cupy.cuda.get_current_stream().synchronize()
+        best = min(best, time.perf_counter() - start)
+    return float(best)
+
+
+def copy_bandwidth() -> float:
+    """Return bytes a second, read and written, of copying a gibibyte."""
+    import cupy
+
+    a = cupy.ones(2**28, np.float32)
+    b = cupy.empty_like(a)
+    return 2 * a.nbytes / seconds(lambda: cupy.copyto(b, a), 10)
+
+
+def valleys(x: Any) -> tuple[Any, Any]:
+    """Rosenbrock, chained, for NumPy and CuPy."""
+    d, e = x[:, 1:] - x[:, :-1] ** 2, 1.0 - x[:, :-1]
+    g = 0.0 * x
+    g[:, 1:] += 200.0 * d
+    g[:, :-1] -= 400.0 * x[:, :-1] * d + 2.0 * e
+    return (100.0 * d**2 + e**2).sum(axis=1), g
+
+
+def starts(B: int, n: int) -> np.ndarray:
+    """Return starts far from the minimum: at least 30 evaluations away, nearly all of them."""
+    return (-1.0 + np.random.default_rng(0).normal(size=(B, n))).astype(DTYPE)
+
+
+def moved_bytes(n: int) -> int:
+    """Return what a member that accepts a step cannot but move: the pairs once, the vectors, and its record."""
+    from fastbfgs.kernels.advance import RECORD
+
+    return (2 * M * n + 4 * n + 2 * n + 7 * n) * DTYPE().itemsize + 2 * RECORD.itemsize + 16 * M
+
+
+def a_call(B: int, n: int, bandwidth: float) -> dict[str, Any]:
+    """Measure the solver's share of a call, with all members running and their memories full."""
+    import cupy
+
+    solver = fastbfgs.Solver(cupy.asarray(starts(B, n)), history=M, gtol=0.0, ftol=0.0, compact=False)
+    times, host = [], []
+    for call in range(30):
+        f, g = valleys(solver.ask())
+        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+        begin.record()
+        started = time.perf_counter()
+        solver.tell(f, g)
+        host.append(time.perf_counter() - started)
+        end.record()
+        end.synchronize()
+        if call >= 12:  # ten steps, or nearly
+            times.append(cupy.cuda.get_elapsed_time(begin, end) * 1e-3)
+    least = B * moved_bytes(n) / bandwidth
+    took = float(np.median(times))
+    return {
+        "B": B, "n": n, "m": M, "us": took * 1e6, "us_on_the_host": float(np.median(host)) * 1e6,
+        "us_for_its_bytes": least * 1e6, "times_its_bytes": took / least,
+    }  # fmt: skip
+
+
+def a_batch(B: int, n: int) -> dict[str, Any]:
+    """Measure whole runs, on the GPU and on the CPU."""
+    import cupy
+
+    x0 = starts(B, n)
+    x0_there = cupy.asarray(x0)
+    options = {"jac": True, "options": {"gtol": 1e-2, "ftol": 0.0}}
+    result = fastbfgs.minimize(valleys, x0_there, **options)  # compiles
+    there = seconds(lambda: fastbfgs.minimize(valleys, x0_there, **options), 3)
+    here = seconds(lambda: fastbfgs.minimize(valleys, x0, **options), 1)
+    return {
+        "B": B, "n": n, "s": there, "s_on_the_cpu": here, "times_the_cpu": here / there,
+        "calls": result.calls, "succeeded": float(result.success.mean()),
+    }  # fmt: skip
+
+
+def a_large_problem(n: int, bandwidth: float) -> dict[str, Any]:
+    """Measure an iteration of one problem, with a function that costs little."""
+    import cupy
+
+    scale = cupy.linspace(1.0, 1e3, n, dtype=DTYPE)
+
+    def fun(x: Any) -> tuple[Any, Any]:
+        g = scale * x
+        return 0.5 * (g * x).sum(), g
+
+    x0 = cupy.ones(n, DTYPE)
+    options = {"maxiter": 40, "gtol": 0.0, "ftol": 0.0, "maxcor": M}
+
+    def run() -> Any:
+        return fastbfgs.minimize(fun, x0, jac=True, method="L-BFGS", options=options)
+
+    result = run()
+    took = seconds(run, 2) / result.nit
+    least = 4 * M * n * DTYPE().itemsize / bandwidth
+    figures = {"n": n, "m": M, "ms_an_iteration": took * 1e3, "ms_to_read_4mn": least * 1e3, "ratio": took / least}
+    if find_spec("torch") is not None:
+        figures["ms_an_iteration_torch"] = torchs(n) * 1e3
+    return figures
+
+
+def torchs(n: int) -> float:
+    """Return the time of an iteration of torch's LBFGS on the same problem."""
+    import torch
+
+    scale = torch.linspace(1.0, 1e3, n, device="cuda")
+    x = torch.ones(n, device="cuda")
+    optimizer = torch.optim.LBFGS([x], max_iter=40, history_size=M, line_search_fn="strong_wolfe", tolerance_grad=0.0)
+
+    def closure() -> Any:
+        x.grad = scale * x
+        return 0.5 * (x.grad * x).sum()
+
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    optimizer.step(closure)
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) / optimizer.state[x]["n_iter"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,359 @@
+"""The CUDA backend: B members in two device arrays, and one kernel launch a call that serves them all.
+
+What `cpu.CPU` is for NumPy, with the records and rows of vectors of kernels/state.pxd, and the mathematics of
+kernels/advance.cu. Everything runs on the caller's current stream, and nothing waits for the device, but for what hands
+numbers to the host because the caller asks: results of one problem, `movers`, `running`, `state`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastbfgs.backend import Backend
+from fastbfgs.device import Arrays
+from fastbfgs.kernels.advance import RECORD
+
+KERNELS = Path(__file__).parent / "kernels"
+
+THREADS = ((4, 1), (8, 4), (16, 8), (32, 16), (1024, 32), (8192, 128), (2**62, 256))
+"""Coordinates at most, and how many threads share a member then.
+
+By n alone, and never by B: the order of sums depends on it, and a member is to have the same bits in every batch.
+Not measured yet: nothing of this has run on a GPU.
+"""
+
+RUN = np.dtype(
+    [(name, np.int64) for name in ("n", "m")]
+    + [(name, np.int32) for name in ("method", "scale_h0", "tables")]
+    + [(name, np.float64) for name in "c1 c2 gtol ftol frtol fatol xtol xrtol norm eps".split()]
+    + [(name, np.int64) for name in ("maxiter", "maxfun", "maxls")]
+    + [(name, np.uint64) for name in ("records", "vectors", "h0", "box", "room", "finished")]
+    + [(name, np.int64) for name in ("record_size", "room_size", "vector_size", "h0_size", "box_size")],
+    align=True,
+)
+"""`Run` of kernels/advance.cu: what is the same in every launch."""
+
+_BLOCK = 128
+"""Threads of a block, unless one member has more."""
+
+_BLOCKS = 8
+"""Blocks a multiprocessor: more find no registers anyway, and each has scratch of its own."""
+
+
+def threads_of(n: int) -> int:
+    """Return how many threads share a member of n coordinates."""
+    return next(threads for most, threads in THREADS if n <= most)
+
+
+def source() -> str:
+    """Return kernels/advance.cu with the files that it includes in their places."""
+    text = (KERNELS / "advance.cu").read_text(encoding="utf-8")
+    return re.sub(r'#include "(\w+\.cuh)"\n', lambda found: (KERNELS / found[1]).read_text(encoding="utf-8"), text)
+
+
+def instances(dtype: Any, threads: int, method: str, bounded: bool) -> dict[str, str]:
+    """Return the C++ names of the kernels of one kind of run, by their names in advance.cu."""
+    kind = f"{'float' if dtype == np.float32 else 'double'}, {threads}"
+    which = f"{'BFGS' if method == 'BFGS' else 'LBFGS'}, {'true' if bounded else 'false'}"
+    return {"open_all": f"open_all<{kind}>", "points": f"points<{kind}>", "tell": f"tell<{kind}, {which}>"}
+
+
+OPTIONS = ("--std=c++17", "--fmad=false")
+"""Of the compiler. No fused multiply-add: see setup.py."""
+
+
+@cache
+def _kernels(xp: Any, device: int, dtype: Any, threads: int, method: str, bounded: bool) -> dict[str, Any]:
+    """Return the compiled kernels of one kind of run, by name. CuPy keeps them on disk, too."""
+    names = instances(dtype, threads, method, bounded)
+    module = xp.RawModule(code=source(), options=OPTIONS, name_expressions=tuple(names.values()))
+    return {name: module.get_function(instance) for name, instance in names.items()}
+
+
+def _columns_of(n: int) -> int:
+    """Return what columns_of of kernels/box.cuh does."""
+    return min(n, 12) if n <= 10000 else 2
+
+
+class Footprint:
+    """How much device memory a run takes, in bytes, before any of it is taken.
+
+    Parameters
+    ----------
+    n, m : int
+        Coordinates, and pairs; m = 0 for BFGS.
+    itemsize : int
+        Of x.
+    bounded : bool
+    """
+
+    def __init__(self, n: int, m: int, itemsize: int, bounded: bool) -> None:
+        self.record = RECORD.itemsize + 8 * m + (16 * m * m if bounded else 0)
+        self.vector = (4 + (2 * m if m else 1 + n)) * n
+        self.call = 2 * n * itemsize + 17  # x of this call and of the last; rows of both, and who has moved
+        self.member = self.record + self.vector * itemsize + self.call
+        self.room = 8 * m
+        if bounded:
+            self.room += 8 * (5 * m * m + 11 * m + 3 * n) + -(-(1 + _columns_of(n)) * n * itemsize // 8) * 8
+        self.formula = f"{self.member} bytes a member, and {self.room} bytes of scratch for each of at most {{groups}}"
+
+    def total(self, B: int, groups: int) -> int:
+        """Return what B members take, `groups` of which are advanced at a time."""
+        return B * self.member + min(B, groups) * self.room + 8
+
+    def most(self, free: int, groups: int) -> int:
+        """Return the largest B for which `total` is at most `free`."""
+        alone = max(0, free - 8) // (self.member + self.room)
+        return alone if alone <= groups else max(0, free - 8 - groups * self.room) // self.member
+
+
+class CUDA(Backend):
+    """B members on a GPU, each a record of scalars and a row of vectors (see kernels/state.pxd).
+
+    Members are masked when they finish: a launch looks at their records and goes on. How many have finished is copied
+    to pinned memory behind every launch, and read without waiting for it, so the host learns it late.
+
+    Parameters
+    ----------
+    x0 : cupy.ndarray (B, n), float32 or float64, C-contiguous
+        Starts, within the bounds; copied.
+    options : Options
+    h0, box
+        As `cpu.CPU` takes them, on the same device.
+    arrays : Arrays
+        Of the device of x0.
+    threads : int, optional
+        How many share a member: one of those in `THREADS`.
+
+    Raises
+    ------
+    ValueError
+        If an option is for the CPU alone.
+    MemoryError
+        If the device has not enough memory left; the message has the formula, and the largest B that fits.
+    """
+
+    def __init__(self, x0: Any, options: Any, h0: Any, box: Any, arrays: Arrays, threads: int | None = None) -> None:
+        if options.pairs is not None:
+            raise ValueError(
+                f"pairs={options.pairs!r} is for the CPU, and x0 is on a GPU; leave it out, or use float32"
+            )
+        self.arrays = arrays
+        self.xp = xp = arrays.xp
+        self.B, self.n = x0.shape
+        self.dtype = np.dtype(x0.dtype)
+        self.m = 0 if options.method == "BFGS" else options.history
+        self.h0, self.box = h0, box
+        self.threads = threads_of(self.n) if threads is None else threads
+        self.block = max(_BLOCK, self.threads)
+        self.footprint = Footprint(self.n, self.m, self.dtype.itemsize, box is not None)
+        self.blocks = _BLOCKS * xp.cuda.Device(arrays.device).attributes["MultiProcessorCount"]
+        groups = self.blocks * (self.block // self.threads)
+        self._require_memory(groups)
+
+        size = self.footprint
+        self.records = xp.zeros((self.B, size.record), np.uint8)
+        self.vectors = xp.empty((self.B, size.vector), self.dtype)
+        self._room = xp.empty(min(self.B, groups) * size.room, np.uint8)
+        self._finished = xp.zeros(1, np.int64)
+        self._pinned = xp.cuda.alloc_pinned_memory(8)
+        self._flag = np.frombuffer(self._pinned, np.int64, 1)
+        self._flag[0] = 0
+        self._counted = 0  # the members that had finished when the rows were last looked through
+        self._moved = xp.empty(self.B, np.uint8)
+        self._told = 0  # how many rows the last `tell` was about
+        self._next: Any = None  # the rows that were told last, and the points that they ask about now
+        each = 1 if self.m else 2
+        self._run = np.zeros((), RUN)
+        for name, value in {
+            "n": self.n,
+            "m": self.m,
+            "method": int(options.method == "BFGS"),
+            "scale_h0": h0 is None if options.scale_h0 is None else options.scale_h0,
+            "tables": box is not None,
+            "eps": np.finfo(self.dtype).eps,
+            "records": self.records.data.ptr,
+            "vectors": self.vectors.data.ptr,
+            "h0": 0 if h0 is None else h0.data.ptr,
+            "box": 0 if box is None else box.data.ptr,
+            "room": self._room.data.ptr,
+            "finished": self._finished.data.ptr,
+            "record_size": size.record,
+            "room_size": size.room,
+            "vector_size": size.vector,
+            "h0_size": 0 if h0 is None or h0.ndim == each else self.n**each,
+            "box_size": 0 if box is None or box.ndim == 2 else 2 * self.n,
+        }.items():
+            self._run[name] = value
+        for name in "c1 c2 gtol ftol frtol fatol xtol xrtol norm maxiter maxfun maxls".split():
+            self._run[name] = getattr(options, name)
+        self._kernels = _kernels(xp, arrays.device, self.dtype, self.threads, options.method, box is not None)
+        self._launch("open_all", self.B, np.int64(self.B), x0)
+        self.all_rows = xp.arange(self.B, dtype=np.int64)
+        self.finished = 0
+
+    def _require_memory(self, groups: int) -> None:
+        """Raise MemoryError if the members do not fit into what is free on the device."""
+        size, needed = self.footprint, self.footprint.total(self.B, groups)
+        pool = self.xp.get_default_memory_pool()
+        free = self.xp.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
+        if pool.get_limit() > 0:
+            free = min(free, pool.get_limit() - pool.used_bytes())
+        if needed > free:
+            raise MemoryError(
+                f"{self.B} members of {self.n} coordinates need {needed} bytes of device memory, besides what fun "
+                f"takes, and {free} are free. That is {size.formula.format(groups=groups)}: the largest batch that "
+                f"fits has {size.most(free, groups)} members. Solve the batch in pieces, remember fewer pairs, or use "
+                "float32."
+            )
+
+    def _launch(self, name: str, count: int, *arguments: Any) -> None:
+        """Launch a kernel over `count` members."""
+        if count:
+            groups = self.block // self.threads
+            blocks = min(self.blocks, -(-count // groups))
+            self._kernels[name]((blocks,), (self.block,), (self._run, *arguments))
+
+    def _field(self, name: str) -> Any:
+        """Return a view of one scalar of every record (B,)."""
+        kind, at = RECORD.fields[name][:2]  # type: ignore[index]
+        return self.records.view(kind)[:, at // kind.itemsize]
+
+    def _rows(self, rows: Any) -> Any:
+        """Return what a kernel takes for `rows`: nothing for all members, in order."""
+        return None if len(rows) == self.B else rows
+
+    def points(self, rows: Any) -> Any:
+        """Return the points that `rows` (k,) ask about, or rest at: (k, n), the caller's to keep."""
+        told, x = self._next or (None, None)
+        self._next = None
+        if told is rows:
+            return x
+        x = self.xp.empty((len(rows), self.n), self.dtype)
+        self._launch("points", len(rows), self._rows(rows), np.int64(len(rows)), x)
+        return x
+
+    def point_one(self) -> Any:
+        """Return the point that the only member asks about: (n,), the caller's to keep."""
+        return self.points(self.all_rows).reshape(self.n)
+
+    def tell(self, rows: Any, f: Any, g: Any) -> bool:
+        """Take f (k,) of float32 or float64 and g (k, n) of the vectors' dtype for `rows` (k,).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If f or g is not on the device, or has another type or shape; nothing has changed then.
+        """
+        count, source = len(rows), "the function"
+        f = self.arrays.values(f, count, source)
+        g = self.arrays.gradients(g, count, self.n, self.dtype, source)
+        x = self.xp.empty((count, self.n), self.dtype)
+        narrow = np.int32(f.dtype == np.float32)
+        self._launch("tell", count, self._rows(rows), np.int64(count), f, narrow, g, x, self._moved)
+        self._next, self._told = (rows, x), count
+        stream = self.xp.cuda.get_current_stream()
+        self._finished.data.copy_to_host_async(self._flag.ctypes.data, 8, stream)
+        # Is it time to look who still runs? Nobody does, or half of those that did do not. The host hears of it late.
+        finished = int(self._flag[0])
+        self.finished = int(finished == self.B or 2 * (self.B - finished) <= self.B - self._counted)
+        return True
+
+    def tell_one(self, f: Any, g: Any) -> bool:
+        """Take f, a number, and g (n,) for the only member. A number on the host is copied to the device.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `tell`.
+        """
+        if isinstance(f, (float, np.float32)):
+            f = self.xp.asarray(np.array([f], np.float64))
+        elif isinstance(f, self.xp.ndarray) and f.size == 1:
+            f = f.reshape(1)
+        if isinstance(g, self.xp.ndarray) and g.shape == (self.n,):
+            g = g.reshape(1, self.n)
+        return self.tell(self.all_rows, f, g)
+
+    def runs(self, b: int) -> bool:
+        """Return whether the only member has not finished, as far as the host has heard."""
+        return bool(self._flag[0] == 0)
+
+    def movers(self) -> int:
+        """Return how many members took a step in the last `tell`. Waits for the device."""
+        return int(self._moved[: self._told].sum())
+
+    def running(self, rows: Any) -> Any:
+        """Return those of `rows` that have not finished. Waits for the device."""
+        running = rows[self._field("status")[rows] < 0]
+        self._counted = self.B - len(running)
+        return running
+
+    def statuses(self) -> Any:
+        """Return a copy of the status of every member (B,)."""
+        return self._field("status").copy()
+
+    def stop(self, status: int) -> None:
+        """End every running member with `status`."""
+        running = self._field("status")
+        running[running < 0] = int(status)
+        self._finished[0] = self._flag[0] = self.B
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """Return copies of x (B, n), f (B,) float64, g (B, n), nit, nfev, status (B,): the accepted iterates."""
+        x, g = self.vectors[:, : self.n].copy(), self.vectors[:, self.n : 2 * self.n].copy()
+        f, nit, nfev, status = (self._field(name).copy() for name in ("f", "nit", "nfev", "status"))
+        return x, f, g, nit, nfev, status
+
+    def snapshot_one(self) -> tuple[Any, ...]:
+        """Return x (n,), f, g (n,), nit, nfev, status of the only member: x and g on the device, and Python numbers."""
+        x, g = self.vectors[0, : self.n].copy(), self.vectors[0, self.n : 2 * self.n].copy()
+        f, nit, nfev, status = (self._field(name)[0].get().item() for name in ("f", "nit", "nfev", "status"))
+        return x, f, g, nit, nfev, status
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return copies on the host of the arrays that hold everything, by name; h0 and box only if there are such."""
+        arrays = {"records": self.records, "vectors": self.vectors, "h0": self.h0, "box": self.box}
+        return {name: array.get() for name, array in arrays.items() if array is not None}
+
+    def restore(self, records: np.ndarray, vectors: np.ndarray) -> None:
+        """Go on from the arrays of an earlier `state`."""
+        self.records[...] = self.xp.asarray(records)
+        self.vectors[...] = self.xp.asarray(vectors)
+        self._next, self._told = None, 0
+        self._flag[0] = int((self._field("status") >= 0).sum())
+        self._finished[0] = int(self._flag[0])
+        self._counted = 0
+
+    def searches(self) -> tuple[Any, Any]:
+        """Return copies of the records' fixed part (B, bytes), and of x | g | p | g_lo (B, 4 n)."""
+        return self.records[:, : RECORD.itemsize].copy(), self.vectors[:, : 4 * self.n].copy()
+
+    def pairs(self, b: int) -> tuple[Any, Any]:
+        """Return copies of member b's s and y, (count, n) each, oldest first."""
+        count, head = (int(self._field(name)[b]) for name in ("count", "head"))
+        slots = self.xp.asarray((np.arange(head - count, head) % self.m).astype(np.int64))
+        ring = self.vectors[b, 4 * self.n :].reshape(self.m, 2, self.n)[slots]
+        return ring[:, 0].copy(), ring[:, 1].copy()
+
+    def memories(self) -> tuple[Any, Any]:
+        """Return copies of the s and y of all members, (m, B, n) each: the newest last, zeros where there is none."""
+        xp, m = self.xp, self.m
+        ago = xp.arange(m)[::-1].reshape(m, 1)  # 0 for the newest
+        slots = (self._field("head").astype(np.int64) - 1 - ago) % m
+        ring = self.vectors[:, 4 * self.n :].reshape(self.B, m, 2, self.n)
+        there = (ago < self._field("count")).reshape(m, self.B, 1)
+        s, y = (xp.where(there, ring[self.all_rows, slots, k], 0).astype(self.dtype) for k in range(2))
+        return s, y
+
+    def inverse_hessians(self) -> Any:
+        """Return copies of BFGS's H, (B, n, n): H0 where no pair has been learnt."""
+        xp, n = self.xp, self.n
+        H0 = xp.eye(n, dtype=self.dtype) if self.h0 is None else self.h0
+        learnt = (self._field("count") > 0).reshape(self.B, 1, 1)
+        return xp.where(learnt, self.vectors[:, 5 * n :].reshape(self.B, n, n), H0).astype(self.dtype)

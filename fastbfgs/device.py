@@ -1,0 +1,272 @@
+"""Arrays on a GPU: what `interop` does for NumPy, done where the arrays are, for CuPy's.
+
+Numbers are looked at on the device; one of them, whether all is well, comes back. What is wrong is then told by
+`interop`, of a copy.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fastbfgs import interop
+from fastbfgs.foreign import is_cupys
+from fastbfgs.interop import Checked
+
+_NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
+
+
+def reader(x0: Any) -> Any:
+    """Return who reads what comes with `x0`: `interop`, or the `Arrays` of its device if it is CuPy's."""
+    if "cupy" not in sys.modules or not is_cupys(x0):
+        return interop
+    return Arrays(x0)
+
+
+def cupy(purpose: str) -> Any:
+    """Return CuPy, which can use a GPU here.
+
+    Raises
+    ------
+    ImportError, RuntimeError
+        If it is not installed, or finds no device, or the driver is too old for it; with the cure.
+    """
+    try:
+        module = import_module("cupy")
+    except ImportError as error:
+        raise ImportError(
+            f"{purpose} needs CuPy: install fastbfgs[cuda13], or fastbfgs[cuda12] for a driver of CUDA 12"
+        ) from error
+    try:
+        devices = module.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        if "InsufficientDriver" in str(error):
+            raise RuntimeError(
+                f"{purpose} needs an NVIDIA driver, as new as the CUDA that CuPy was built for: install or update it, "
+                f"or take an older CuPy (fastbfgs[cuda12]). CuPy says: {error}"
+            ) from error
+        raise RuntimeError(f"{purpose} needs a GPU that CuPy can use. CuPy says: {error}") from error
+    if devices == 0:
+        raise RuntimeError(f"{purpose} needs a GPU, and CuPy finds none: see what nvidia-smi lists")
+    return module
+
+
+class Arrays:
+    """The reader of CuPy's arrays on one device.
+
+    Parameters
+    ----------
+    x0 : cupy.ndarray
+        Says which device. It must be the current one, whose current stream all work goes to.
+    name : str
+
+    Attributes
+    ----------
+    xp : module
+        CuPy.
+    device : int
+    """
+
+    def __init__(self, x0: Any, name: str = "x0") -> None:
+        self.xp: Any = sys.modules["cupy"]  # whoever has an array has imported it
+        self.device: int = x0.device.id
+        current: int = self.xp.cuda.runtime.getDevice()
+        if self.device != current:
+            raise ValueError(
+                f"{name} is on device {self.device}, but the current one is {current}; call within "
+                f"`with {name}.device:`"
+            )
+
+    def argument(self, given: Any, name: str) -> Any:
+        """Return `given`, called `name`, if it is an array on this device.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is none, or on another device.
+        """
+        if not isinstance(given, self.xp.ndarray):
+            raise TypeError(
+                f"{name} must be a CuPy array on device {self.device}, as x0 is; got {_kind(given)}. "
+                f"Convert it once, with cupy.asarray({name})."
+            )
+        if given.device.id != self.device:
+            raise ValueError(
+                f"{name} must be on device {self.device}, as x0 is; it is on device {given.device.id}. Copy it there."
+            )
+        return given
+
+    def enter(self, x0: Any, name: str = "x0") -> tuple[Any, None]:
+        """Return what `start` does, and None, as `interop.enter` does for NumPy."""
+        return self.start(x0, name), None
+
+    def start(self, x0: Any, name: str = "x0") -> Any:
+        """Return `x0`, called `name`, as a C-contiguous float32 or float64 array (..., n); itself, if it is one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `interop.start`.
+        """
+        x0 = self.argument(x0, name)
+        if x0.dtype.kind not in "biuf" or (x0.dtype.kind == "f" and x0.dtype not in _NATIVE):
+            what = "complex" if x0.dtype.kind == "c" else "neither float32 nor float64"
+            raise TypeError(f"{name} must hold real numbers; got dtype {x0.dtype}, which is {what}.")
+        x0 = x0.reshape(1) if x0.ndim == 0 else x0
+        if x0.shape[-1] == 0:
+            raise ValueError(f"{name} must have at least one coordinate; got shape {x0.shape}")
+        return self.xp.ascontiguousarray(x0, dtype=np.float32 if x0.dtype == np.float32 else np.float64)
+
+    def diagonal(self, h0: Any, shape: tuple[int, ...], n: int, dtype: Any, name: str = "h0") -> Any:
+        """Return `h0`, called `name`, a positive diagonal: a new array (n,) or (B, n) of `dtype`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `interop.diagonal`.
+        """
+        if type(h0) is Checked:
+            return h0.array
+        given = self.start(h0, name)
+        fine = given.shape in {(n,), (*shape, n)} and bool((self.xp.isfinite(given) & (given > 0)).all())
+        if not fine:
+            interop.diagonal(given.get(), shape, n, dtype, name)
+        return self.xp.array(given if given.ndim == 1 else given.reshape(-1, n), dtype=dtype, order="C")
+
+    def matrix(self, h0: Any, shape: tuple[int, ...], n: int, dtype: Any, name: str = "h0") -> Any:
+        """Return `h0`, called `name`, a symmetric positive definite matrix: a new array (n, n) or (B, n, n) of `dtype`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `interop.matrix`.
+        """
+        if type(h0) is Checked:
+            return h0.array
+        given, xp = self.start(h0, name), self.xp
+        fine = given.shape in {(n, n), (*shape, n, n)}
+        if fine:
+            each = given.reshape(-1, n, n)
+            transposed = each.swapaxes(1, 2)
+            symmetric = xp.ascontiguousarray((each + transposed) / 2, dtype=dtype)
+            noise = math.sqrt(np.finfo(given.dtype).eps) * xp.abs(each).max(axis=(1, 2), keepdims=True)
+            fine = bool((xp.isfinite(symmetric) & (xp.abs(each - transposed) <= noise)).all())
+            fine = fine and bool((xp.linalg.eigvalsh(symmetric) > 0).all())
+        if not fine:
+            interop.matrix(given.get(), shape, n, dtype, name)
+            raise ValueError(f"{name} must be a symmetric positive definite matrix; it is not, to rounding")
+        return symmetric.reshape(-1, n, n) if given.ndim > 2 else symmetric.reshape(n, n)
+
+    def box(self, bounds: Any, shape: tuple[int, ...], n: int, dtype: Any) -> Any:
+        """Return `bounds` as a C-contiguous array of `dtype`, (2, n) or (B, 2, n); None if there are none.
+
+        Arrays among them must be on the device, but for those of one number, and pairs of numbers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `interop.box`.
+        """
+        if bounds is None:
+            return None
+        if type(bounds) is Checked:
+            return bounds.array
+        xp = self.xp
+        if not (hasattr(bounds, "lb") and hasattr(bounds, "ub")):
+            box = interop.box(bounds, shape, n, dtype)
+            return None if box is None else xp.asarray(box)
+        lb, ub = self._side(bounds.lb, "lb", shape, n), self._side(bounds.ub, "ub", shape, n)
+        own = lb.ndim > 1 or ub.ndim > 1
+        box = xp.empty((math.prod(shape), 2, n) if own else (2, n), np.float64)
+        box[..., 0, :], box[..., 1, :] = lb, ub
+        if not self._holds(box):
+            interop.box(SimpleNamespace(lb=lb.get(), ub=ub.get()), shape, n, dtype)
+        if dtype != np.float64:
+            box = self._rounded_inwards(box, dtype)
+            if not self._holds(box):
+                interop.box(SimpleNamespace(lb=lb.get(), ub=ub.get()), shape, n, dtype)
+        return box if bool(xp.isfinite(box).any()) else None
+
+    def _side(self, given: Any, name: str, shape: tuple[int, ...], n: int) -> Any:
+        """Return lb or ub of bounds as (n,), (1,) or (B, n)."""
+        if not is_cupys(given) and np.size(given) == 1:
+            given = self.xp.asarray(np.asarray(given, float).reshape(1))
+        side = self.start(given, f"bounds.{name}")
+        if side.shape not in {(n,), (1,), (*shape, n)}:
+            interop.box(SimpleNamespace(lb=side.get(), ub=np.inf), shape, n, np.dtype(float))
+        return side.reshape(-1, n) if side.ndim > 1 else side
+
+    def _holds(self, box: Any) -> bool:
+        """Return whether a finite number is between all bounds."""
+        lower, upper = box[..., 0, :], box[..., 1, :]
+        return bool(((lower <= upper) & (lower < math.inf) & (upper > -math.inf)).all())
+
+    def _rounded_inwards(self, box: Any, dtype: Any) -> Any:
+        """Return the largest box of `dtype` inside `box`; the nearest number where none is inside."""
+        xp, rounded = self.xp, box.astype(dtype)
+        infinity = xp.asarray(np.array(math.inf, dtype))
+        lower, upper = rounded[..., 0, :], rounded[..., 1, :]
+        up = xp.where(lower < box[..., 0, :], xp.nextafter(lower, infinity), lower)
+        down = xp.where(upper > box[..., 1, :], xp.nextafter(upper, -infinity), upper)
+        empty = up > down
+        made = xp.empty(box.shape, dtype)
+        made[..., 0, :] = xp.where(empty, lower, up)
+        made[..., 1, :] = xp.where(empty, lower, down)
+        return made
+
+    def values(self, f: Any, count: int, source: str) -> Any:
+        """Return what the user gave as f for `count` rows: (count,) of float32 or float64.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not on this device, of another type, or not one number for each row.
+        """
+        f = self._returned(f, "f", source, "float32 or float64", _NATIVE)
+        if f.shape != (count,):
+            raise ValueError(interop.about_values(f, count, source))
+        return self.xp.ascontiguousarray(f)
+
+    def gradients(self, g: Any, count: int, n: int, dtype: Any, source: str) -> Any:
+        """Return what the user gave as g for `count` rows: (count, n) of `dtype`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not on this device, not of `dtype`, or not one gradient for each row.
+        """
+        g = self._returned(g, "g", source, f"{dtype}, as x is", (dtype,))
+        if g.shape != (count, n):
+            raise ValueError(interop.about_gradients(g, count, n, source))
+        return self.xp.ascontiguousarray(g)
+
+    def _returned(self, given: Any, letter: str, source: str, kinds: str, dtypes: tuple[Any, ...]) -> Any:
+        """Return f or g, if they are arrays of this device and of these types."""
+        if not isinstance(given, self.xp.ndarray):
+            raise TypeError(
+                f"{source} must return {letter} as a CuPy array on device {self.device}, where x is; got "
+                f"{_kind(given)}. Compute it with CuPy: a copy at every call would take longer than the solver."
+            )
+        if given.device.id != self.device:
+            raise ValueError(
+                f"{source} must return {letter} on device {self.device}, where x is; got it on device {given.device.id}"
+            )
+        if given.dtype not in dtypes:
+            raise TypeError(f"{source} must return {letter} of {kinds}; got {given.dtype}. Convert it with astype.")
+        return given
+
+    def nearest(self, x: Any, box: Any) -> Any:
+        """Return the point of `box`, (2, n) or (B, 2, n), that is nearest to `x`, (n,) or (B, n)."""
+        return self.xp.minimum(self.xp.maximum(x, box[..., 0, :]), box[..., 1, :])
+
+
+def _kind(given: Any) -> str:
+    """Say what an argument is."""
+    if isinstance(given, np.ndarray):
+        return f"a NumPy array of dtype {given.dtype}, in the host's memory"
+    return f"a {type(given).__name__}"

@@ -1,0 +1,192 @@
+"""All tests that need a GPU: ``python -m pytest tests/gpu.py``. Without one, or without CuPy, they fail; none skips.
+
+First those of test_cuda.py, with the device in place of the emulator: functions are evaluated by NumPy, so one thread a
+member must give the bits of the CPU path here, too. Then whole runs, on functions of CuPy's.
+"""
+
+from __future__ import annotations
+
+import cupy
+import numpy as np
+import pytest
+
+import fastbfgs
+from fastbfgs import Options, Solver
+from fastbfgs.cuda import CUDA
+from fastbfgs.device import Arrays
+from tests import test_cuda
+from tests.test_cuda import (  # noqa: F401
+    test_every_option_and_every_end,
+    test_four_threads_have_the_bits_of_one_where_nothing_is_left_over,
+    test_initial_inverse_hessians,
+    test_more_threads_solve_the_same_problems,
+    test_more_threads_take_the_same_way,
+    test_one_thread_has_the_bits_of_the_cpu,
+    test_one_thread_has_the_bits_of_the_cpu_on_problems,
+    test_one_thread_has_the_bits_of_the_cpu_within_bounds,
+    test_rows_and_what_has_moved,
+    test_stopping,
+    test_threads_agree_in_whatever_order_they_take_turns,
+)
+
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+METHODS = ("L-BFGS", "BFGS", "L-BFGS-B")
+
+
+@pytest.fixture(autouse=True)
+def _on_the_device(monkeypatch):
+    """Run test_cuda.py's tests with CuPy; fill new memory, so that what nobody has written to is seen as such."""
+    empty = cupy.empty
+
+    def filled(shape, dtype=float):
+        made = empty(shape, dtype)
+        made.reshape(-1).view(np.uint8)[...] = 255
+        return made
+
+    monkeypatch.setattr(cupy, "empty", filled)
+    monkeypatch.setattr(test_cuda, "xp", cupy)
+
+
+def valleys(x):
+    """Rosenbrock, chained, for NumPy and for CuPy."""
+    d, e = x[:, 1:] - x[:, :-1] ** 2, 1.0 - x[:, :-1]
+    g = 0.0 * x
+    g[:, 1:] += 200.0 * d
+    g[:, :-1] -= 400.0 * x[:, :-1] * d + 2.0 * e
+    return (100.0 * d**2 + e**2).sum(axis=1), g
+
+
+def bowls(x, c):
+    d = x - c
+    return (d**2).sum(axis=-1) + 0.25 * (d**4).sum(axis=-1), 2.0 * d + d**3
+
+
+def data(B, n, dtype=np.float64):
+    rng = np.random.default_rng([B, n])
+    return rng.normal(size=(B, n)).astype(dtype), (3 * rng.normal(size=(B, n))).astype(dtype)
+
+
+def test_there_is_a_device():
+    assert cupy.cuda.runtime.getDeviceCount() > 0
+
+
+@DTYPES
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("B", "n"), [(200, 2), (200, 10), (50, 33), (20, 200), (3, 1500)])
+def test_whole_runs_end_where_those_of_the_cpu_do(B, n, method, dtype):
+    n = min(n, 200) if method == "BFGS" else n
+    x0, c = data(B, n, dtype)
+    bounds = [(-0.5, 1.0)] * n if method == "L-BFGS-B" else None
+    keywords = {"jac": True, "method": method, "bounds": bounds}
+    if dtype == np.float32:
+        keywords["options"] = {"gtol": 1e-3}
+    ours = fastbfgs.minimize(bowls, cupy.asarray(x0), batch_args=(cupy.asarray(c),), **keywords)
+    theirs = fastbfgs.minimize(bowls, x0, batch_args=(c,), **keywords)
+    assert all(isinstance(each, cupy.ndarray) for each in (ours.x, ours.fun, ours.jac, ours.nit, ours.status))
+    assert bool(ours.success.all()) and theirs.success.all()
+    np.testing.assert_allclose(ours.x.get(), theirs.x, 0, 2e-2 if dtype == np.float32 else 1e-4)
+    assert abs(ours.nit.get() - theirs.nit).mean() < 2
+
+
+@pytest.mark.parametrize(("B", "n"), [(5000, 10), (500, 100)])
+def test_valleys(B, n):
+    x0 = 1.0 + 0.3 * np.random.default_rng(1).normal(size=(B, n))
+    ours = fastbfgs.minimize(valleys, cupy.asarray(x0), jac=True)
+    theirs = fastbfgs.minimize(valleys, x0, jac=True)
+    assert ours.success.get().mean() > 0.99
+    assert abs(ours.nfev.get().mean() / theirs.nfev.mean() - 1.0) < 0.05
+
+
+def test_a_solve_has_the_same_bits_every_time_and_in_every_batch():
+    x0, c = (cupy.asarray(each) for each in data(300, 70))
+    whole = fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,))
+    for part in (slice(None), slice(7, 8), slice(100, 300)):
+        again = fastbfgs.minimize(bowls, x0[part], jac=True, batch_args=(c[part],))
+        np.testing.assert_array_equal(again.nfev.get(), whole.nfev[part].get())
+        if part == slice(None):
+            np.testing.assert_array_equal(again.x.get(), whole.x.get())
+
+
+def test_streams():
+    """All runs on the current stream; two solves on two of them do not disturb each other."""
+    x0, c = (cupy.asarray(each) for each in data(500, 20))
+    alone = fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,), compact=False)
+    streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(2)]
+    solvers = []
+    cupy.cuda.get_current_stream().synchronize()
+    for stream in streams:
+        with stream:
+            solvers.append(Solver(x0, method="L-BFGS-B", compact=False))
+    for _ in range(300):
+        for stream, solver in zip(streams, solvers, strict=True):
+            with stream:
+                if solver.running:
+                    solver.tell(*bowls(solver.ask(), c))
+    for stream, solver in zip(streams, solvers, strict=True):
+        with stream:
+            assert not solver.running
+            np.testing.assert_array_equal(solver.result().x.get(), alone.x.get())
+
+
+def test_one_problem():
+    x0, c = (cupy.asarray(each[0]) for each in data(1, 10**5))
+    result = fastbfgs.minimize(lambda x: bowls(x, c), x0, jac=True, method="L-BFGS")
+    assert result.success and isinstance(result.x, cupy.ndarray) and type(result.fun) is float
+    assert float(abs(result.x - c).max()) < 1e-3
+
+
+def test_callbacks_and_rows():
+    x0, c = (cupy.asarray(each) for each in data(100, 5))
+    seen = []
+
+    def fun(x, *, rows):
+        return bowls(x, c[rows])
+
+    result = fastbfgs.minimize(fun, x0, jac=True, callback=lambda intermediate_result: seen.append(intermediate_result))
+    assert bool(result.success.all())
+    assert len(seen) > 3 and isinstance(seen[0].x, cupy.ndarray)
+    assert bool((seen[-1].x == result.x).all())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_saved_and_loaded(method, tmp_path):
+    x0, c = (cupy.asarray(each) for each in data(50, 12))
+    solvers = [Solver(x0, method=method) for _ in range(2)]
+    for solver in solvers:
+        for _ in range(4):
+            solver.tell(*bowls(solver.ask(), c[solver.rows]))
+    solvers[0].save(tmp_path / "run.npz")
+    solvers[0] = Solver.load(tmp_path / "run.npz")
+    for solver in solvers:
+        while solver.running:
+            solver.tell(*bowls(solver.ask(), c[solver.rows]))
+    np.testing.assert_array_equal(solvers[0].result().x.get(), solvers[1].result().x.get())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_memory_is_what_the_formula_says(method):
+    B, n = 5000, 12
+    x0 = cupy.zeros((B, n), np.float32)
+    arrays = Arrays(x0)
+    box = arrays.box([(-1.0, 2.0)] * n, (B,), n, x0.dtype) if method == "L-BFGS-B" else None
+    f, g = cupy.ones(B), cupy.ones((B, n), np.float32)
+    pool = cupy.get_default_memory_pool()
+    before = pool.used_bytes()
+    backend = CUDA(x0, Options(method=method), None, box, arrays)
+    x = backend.points(backend.all_rows)
+    backend.tell(backend.all_rows, f, g)
+    taken = pool.used_bytes() - before
+    formula = backend.footprint.total(B, backend.blocks * (backend.block // backend.threads))
+    assert x.shape == (B, n) and taken < formula + 20 * 512  # what the pool rounds up to
+
+
+def test_too_little_memory():
+    free = cupy.cuda.runtime.memGetInfo()[0]
+    x0 = cupy.zeros((free // 4000, 10))
+    with pytest.raises(MemoryError, match="the largest batch that fits has"):
+        Solver(x0, history=60)
+
+
+def test_host_arrays_are_refused():
+    with pytest.raises(TypeError, match="must return f as a CuPy array"):
+        fastbfgs.minimize(lambda x: (np.zeros(3), x), cupy.zeros((3, 2)), jac=True)

@@ -1,0 +1,274 @@
+// advance.cu on the host: a small CUDA machine, in which each thread of a block is a fibre.
+//
+// Fibres run one at a time, each until it waits for others. In which order they take turns is the caller's choice
+// (`order`), and no result may depend on it: a number that one thread stores, and another one loads without `sync`
+// in between, comes out differently.
+// What would hang a GPU, a barrier that not all of its threads come to, is an error here.
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+using std::fabs, std::fmax, std::fmin, std::ilogb, std::isfinite, std::ldexp, std::pow, std::sqrt;
+
+#define __device__ inline
+#define __forceinline__
+#define __global__
+#define __launch_bounds__(...)
+#define __shared__ static
+
+namespace {
+
+struct Dim {
+    unsigned x = 1;
+};
+
+Dim threadIdx, blockIdx, blockDim, gridDim;
+
+// --------------------------------------------------------------------------------------------
+// Fibres
+
+struct Barrier {
+    int arrived = 0;
+    unsigned long passed = 0;
+    const char *kind = nullptr;
+    unsigned mask = 0;
+};
+
+struct Fibre {
+    ucontext_t begins;
+    jmp_buf goes_on;
+    bool begun = false;
+    std::unique_ptr<char[]> stack;
+    unsigned thread = 0;
+    bool done = false;
+};
+
+struct Machine {
+    std::vector<Fibre> fibres;
+    jmp_buf scheduler;
+    Fibre *at = nullptr;
+    std::function<void()> body;
+    std::vector<Barrier> barriers;                          // of the block, then one for each lane that a mask begins at
+    std::vector<std::uint64_t> slots;                       // what each thread shows to the others
+    bool progress = false;
+    std::string error;
+} machine;
+
+constexpr std::size_t STACK = 256 * 1024;
+
+// A context is only entered by setcontext: that and swapcontext ask the kernel for the signal mask every time.
+void let(Fibre &fibre) {
+    if (_setjmp(machine.scheduler))
+        return;
+    if (fibre.begun)
+        _longjmp(fibre.goes_on, 1);
+    fibre.begun = true;
+    setcontext(&fibre.begins);
+}
+
+void yield() {
+    if (!_setjmp(machine.at->goes_on))
+        _longjmp(machine.scheduler, 1);
+}
+
+void enter() {
+    machine.body();
+    machine.at->done = true;
+    machine.progress = true;
+    yield();
+}
+
+void wait(Barrier &barrier, int parties, const char *kind, unsigned mask) {
+    if (parties == 1)
+        return;
+    if (barrier.arrived == 0)
+        barrier.kind = kind, barrier.mask = mask;
+    if (std::strcmp(barrier.kind, kind) != 0 || barrier.mask != mask)
+        machine.error = std::string("threads meet in ") + kind + " and " + barrier.kind;
+    const unsigned long before = barrier.passed;
+    if (++barrier.arrived == parties) {
+        barrier.arrived = 0;
+        barrier.passed++;
+        machine.progress = true;
+    }
+    while (barrier.passed == before)
+        yield();
+}
+
+void wait_in_warp(unsigned mask, const char *kind) {
+    const unsigned warp = threadIdx.x / 32;
+    if (!(mask >> threadIdx.x % 32 & 1))
+        machine.error = std::string("a thread is not in its own mask, in ") + kind;
+    wait(machine.barriers[1 + 32 * warp + __builtin_ctz(mask)], __builtin_popcount(mask), kind, mask);
+}
+
+/// Run the block's threads to their ends, taking turns as `order` says: 0 up, 1 down, else at random.
+void run_block(unsigned order) {
+    machine.barriers.assign(1 + 32 * ((blockDim.x + 31) / 32), Barrier());
+    machine.slots.assign(blockDim.x, 0);
+    if (blockDim.x == 1) {
+        threadIdx.x = 0;
+        machine.body();
+        return;
+    }
+    machine.fibres.resize(blockDim.x);
+    std::vector<Fibre *> turns;
+    for (unsigned thread = 0; thread < blockDim.x; thread++) {
+        Fibre &fibre = machine.fibres[thread];
+        if (!fibre.stack)
+            fibre.stack = std::make_unique<char[]>(STACK);
+        fibre.thread = thread;
+        fibre.done = fibre.begun = false;
+        getcontext(&fibre.begins);
+        fibre.begins.uc_stack.ss_sp = fibre.stack.get();
+        fibre.begins.uc_stack.ss_size = STACK;
+        fibre.begins.uc_link = nullptr;
+        makecontext(&fibre.begins, enter, 0);
+        turns.push_back(&fibre);
+    }
+    if (order == 1)
+        std::reverse(turns.begin(), turns.end());
+    std::minstd_rand random(order);
+    do {
+        machine.progress = false;
+        if (order > 1)
+            std::shuffle(turns.begin(), turns.end(), random);
+        for (Fibre *fibre : turns) {
+            if (fibre->done)
+                continue;
+            machine.at = fibre;
+            threadIdx.x = fibre->thread;
+            let(*fibre);
+        }
+        if (!machine.progress && machine.error.empty()) {
+            for (const Fibre *fibre : turns)
+                if (!fibre->done)
+                    machine.error = "threads wait for others that never come";
+        }
+    } while (machine.progress && machine.error.empty());
+}
+
+// --------------------------------------------------------------------------------------------
+// CUDA's words
+
+inline void __syncwarp(unsigned mask) {
+    wait_in_warp(mask, "__syncwarp");
+}
+
+inline void __syncthreads() {
+    wait(machine.barriers[0], (int)blockDim.x, "__syncthreads", 0);
+}
+
+inline double __shfl_xor_sync(unsigned mask, double value, int k) {
+    const unsigned me = threadIdx.x;
+    std::memcpy(&machine.slots[me], &value, sizeof value);
+    wait_in_warp(mask, "__shfl_xor_sync");
+    double other;
+    std::memcpy(&other, &machine.slots[(me & ~31u) | ((me % 32) ^ (unsigned)k)], sizeof other);
+    wait_in_warp(mask, "__shfl_xor_sync, read");
+    return other;
+}
+
+inline unsigned __ballot_sync(unsigned mask, bool claim) {
+    machine.slots[threadIdx.x] = claim;
+    wait_in_warp(mask, "__ballot_sync");
+    unsigned those = 0;
+    for (unsigned lane = 0; lane < 32; lane++)
+        if (mask >> lane & 1)
+            those |= (unsigned)machine.slots[(threadIdx.x & ~31u) + lane] << lane;
+    wait_in_warp(mask, "__ballot_sync, read");
+    return those;
+}
+
+inline int __popc(unsigned bits) {
+    return __builtin_popcount(bits);
+}
+
+inline void atomicAdd(unsigned long long *sum, unsigned long long value) {
+    *sum += value;
+}
+
+}  // namespace
+
+#include "advance.cu"
+
+// --------------------------------------------------------------------------------------------
+// Launches
+
+namespace {
+
+template <typename T>
+T &at(void **arguments, int k) {
+    return *static_cast<T *>(arguments[k]);
+}
+
+template <typename floating, int SIZE>
+bool launch_of(const std::string &name, void **arguments, std::function<void()> &body) {
+    using Rows = const Index *;
+    auto &run = at<Run<floating>>(arguments, 0);
+    const auto told = [&](auto kernel) {
+        body = [=, &run] {
+            kernel(run, at<Rows>(arguments, 1), at<Index>(arguments, 2), at<const void *>(arguments, 3),
+                   at<int>(arguments, 4), at<const floating *>(arguments, 5), at<floating *>(arguments, 6),
+                   at<unsigned char *>(arguments, 7));
+        };
+    };
+    const std::string kind = std::string(sizeof(floating) == 4 ? "float" : "double") + ", " + std::to_string(SIZE);
+    if (name == "open_all<" + kind + ">")
+        body = [=, &run] { open_all<floating, SIZE>(run, at<Index>(arguments, 1), at<const floating *>(arguments, 2)); };
+    else if (name == "points<" + kind + ">")
+        body = [=, &run] {
+            points<floating, SIZE>(run, at<Rows>(arguments, 1), at<Index>(arguments, 2), at<floating *>(arguments, 3));
+        };
+    else if (name == "tell<" + kind + ", LBFGS, false>")
+        told(tell<floating, SIZE, LBFGS, false>);
+    else if (name == "tell<" + kind + ", BFGS, false>")
+        told(tell<floating, SIZE, BFGS, false>);
+    else if (name == "tell<" + kind + ", LBFGS, true>")
+        told(tell<floating, SIZE, LBFGS, true>);
+    else
+        return false;
+    return true;
+}
+
+template <int SIZE>
+bool launch_of(const std::string &name, void **arguments, std::function<void()> &body) {
+    return launch_of<float, SIZE>(name, arguments, body) || launch_of<double, SIZE>(name, arguments, body);
+}
+
+}  // namespace
+
+extern "C" {
+
+/// Launch a kernel by its C++ name; return what went wrong, or NULL.
+const char *launch(const char *name, unsigned grid, unsigned block, void **arguments, unsigned order) {
+    machine.error.clear();
+    if (!(launch_of<1>(name, arguments, machine.body) || launch_of<4>(name, arguments, machine.body)
+          || launch_of<8>(name, arguments, machine.body) || launch_of<16>(name, arguments, machine.body)
+          || launch_of<32>(name, arguments, machine.body) || launch_of<128>(name, arguments, machine.body)
+          || launch_of<256>(name, arguments, machine.body)))
+        machine.error = std::string("not built for the host: ") + name;
+    gridDim.x = grid;
+    blockDim.x = block;
+    for (blockIdx.x = 0; blockIdx.x < grid && machine.error.empty(); blockIdx.x++)
+        run_block(order);
+    return machine.error.empty() ? nullptr : machine.error.c_str();
+}
+
+/// Sizes and places of what Python and CUDA share.
+std::size_t size_of_member() { return sizeof(Member); }
+std::size_t size_of_run() { return sizeof(Run<double>); }
+std::size_t place_of_status() { return offsetof(Member, status); }
+
+}

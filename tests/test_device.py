@@ -1,0 +1,559 @@
+"""All that runs with CuPy arrays but for the GPU: faces, driver, Solver and backend, on the stand-in of `on_host`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbfgs
+from fastbfgs import Options, Solver, Status, device
+from tests import on_host
+
+pytestmark = on_host.needs_compiler
+xp: Any = on_host
+"""The array library; gpu.py runs these tests with CuPy."""
+
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+
+
+@pytest.fixture(autouse=True)
+def _cupy(monkeypatch):
+    on_host.pretend(monkeypatch)
+
+
+def bowls(x, c):
+    """A quartic with a centre for each row; for NumPy and for CuPy."""
+    d = x - c
+    return (d**2).sum(axis=-1) + 0.25 * (d**4).sum(axis=-1), 2.0 * d + d**3
+
+
+def data(B: int = 6, n: int = 3, dtype=np.float64):
+    rng = np.random.default_rng([B, n])
+    return rng.normal(size=(B, n)).astype(dtype), (3 * rng.normal(size=(B, n))).astype(dtype)
+
+
+def both(x0, c, fun=bowls, **keywords):
+    """Minimise with NumPy and with the stand-in; arrays among the keywords are given to each in its kind."""
+
+    def given(kind):
+        return {name: kind(value) if isinstance(value, np.ndarray) else value for name, value in keywords.items()}
+
+    ours = fastbfgs.minimize(fun, xp.array(x0), jac=True, batch_args=(xp.array(c),), **given(xp.array))
+    theirs = fastbfgs.minimize(fun, x0, jac=True, batch_args=(c,), **given(np.asarray))
+    return ours, theirs
+
+
+FIELDS = ("x", "fun", "jac", "nit", "nfev", "njev", "status", "reason", "success")
+
+
+def assert_same(ours, theirs):
+    for name in FIELDS:
+        mine, other = getattr(ours, name), getattr(theirs, name)
+        assert isinstance(mine, xp.ndarray), name
+        np.testing.assert_array_equal(mine.get(), other, name)
+        assert mine.dtype == other.dtype and mine.shape == other.shape, name
+
+
+# ----------------------------------------------------------------------------------------------
+# minimize
+
+
+@DTYPES
+@pytest.mark.parametrize("method", ["L-BFGS", "BFGS", "L-BFGS-B"])
+@pytest.mark.parametrize("compact", [None, False])
+def test_minimize_a_batch(compact, method, dtype):
+    x0, c = data(dtype=dtype)
+    bounds = None
+    if method == "L-BFGS-B":
+        lb, ub = np.full((6, 3), -0.5), np.linspace(0.0, 2.0, 18).reshape(6, 3)
+        ours_bounds = SimpleNamespace(lb=xp.array(lb), ub=xp.array(ub))
+        bounds = SimpleNamespace(lb=lb, ub=ub)
+    ours = fastbfgs.minimize(
+        bowls, xp.array(x0), jac=True, batch_args=xp.array(c), method=method, compact=compact,
+        bounds=bounds and ours_bounds,
+    )  # fmt: skip
+    theirs = fastbfgs.minimize(bowls, x0, jac=True, batch_args=c, method=method, compact=compact, bounds=bounds)
+    assert_same(ours, theirs)
+    assert ours.message.tolist() == theirs.message.tolist()
+    assert repr(ours).partition("calls")[0] == repr(theirs).partition("calls")[0]
+    assert ours.failed.tolist() == theirs.failed.tolist()
+    if method == "BFGS":
+        np.testing.assert_array_equal(ours.hess_inv.get(), theirs.hess_inv)
+    one, other = ours[2], theirs[2]
+    assert (one.fun, one.nit, one.success, one.message) == (other.fun, other.nit, other.success, other.message)
+    np.testing.assert_array_equal(one.x.get(), other.x)
+    assert_same(ours[1:4], theirs[1:4])
+
+
+def test_batches_of_several_axes_and_everything_in_rows():
+    x0, c = data(6, 2)
+
+    def fun(x, *, rows):
+        assert isinstance(rows, xp.ndarray)
+        return bowls(x, xp.array(c)[rows])
+
+    ours = fastbfgs.minimize(fun, xp.array(x0.reshape(2, 3, 2)), jac=True)
+    theirs = fastbfgs.minimize(lambda x, rows: bowls(x, c[rows]), x0.reshape(2, 3, 2), jac=True)
+    assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("method", ["L-BFGS", "BFGS", "L-BFGS-B"])
+@pytest.mark.parametrize("host_value", [False, True])
+def test_minimize_one_problem(host_value, method):
+    x0, c = (array[0] for array in data())
+    centre = xp.array(c)
+
+    def fun(x):
+        assert isinstance(x, xp.ndarray) and x.shape == (3,)
+        f, g = bowls(x, centre)
+        return (float(f), g) if host_value else (f, g)
+
+    bounds = [(None, 0.4)] * 3 if method == "L-BFGS-B" else None
+    ours = fastbfgs.minimize(fun, xp.array(x0), jac=True, method=method, bounds=bounds)
+    theirs = fastbfgs.minimize(lambda x: bowls(x, c), x0, jac=True, method=method, bounds=bounds)
+    np.testing.assert_array_equal(ours.x.get(), theirs.x)
+    np.testing.assert_array_equal(ours.jac.get(), theirs.jac)
+    for name in ("fun", "nit", "nfev", "status", "success", "message"):
+        assert ours[name] == theirs[name] and type(ours[name]) is type(theirs[name])
+    if method == "BFGS":
+        np.testing.assert_array_equal(ours.hess_inv.get(), theirs.hess_inv)
+    else:
+        np.testing.assert_array_equal(ours.hess_inv.todense(), theirs.hess_inv.todense())
+
+
+def test_gradients_apart():
+    x0, c = data()
+    centre = xp.array(c)
+    ours = fastbfgs.minimize(
+        lambda x: bowls(x, centre)[0], xp.array(x0), jac=lambda x: bowls(x, centre)[1], compact=False
+    )
+    assert_same(ours, fastbfgs.minimize(lambda x: bowls(x, c)[0], x0, jac=lambda x: bowls(x, c)[1], compact=False))
+
+
+def test_options_reach_the_kernels():
+    x0, c = data()
+    for options in ({"maxiter": 2}, {"maxfun": 3}, {"gtol": 1e-2, "ftol": 0.0}, {"maxcor": 1, "xtol": 1e-2}):
+        ours, theirs = both(x0, c, options=options)
+        assert_same(ours, theirs)
+    for h0 in (np.full(3, 0.3), np.full((6, 3), 0.3)):
+        ours = fastbfgs.minimize(
+            bowls, xp.array(x0), jac=True, batch_args=xp.array(c), method="L-BFGS",
+            options={"hess_inv0": xp.array(h0)},
+        )  # fmt: skip
+        theirs = fastbfgs.minimize(bowls, x0, jac=True, batch_args=c, method="L-BFGS", options={"hess_inv0": h0})
+        assert_same(ours, theirs)
+
+
+def test_a_callback_sees_copies_and_stops_the_run():
+    x0, c = data()
+
+    def run(x0, c):
+        seen = []
+
+        def callback(intermediate_result):
+            seen.append(intermediate_result)
+            if len(seen) == 3:
+                raise StopIteration
+
+        result = fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,), callback=callback)
+        return [*seen, result]
+
+    for ours, theirs in zip(run(xp.array(x0), xp.array(c)), run(x0, c), strict=True):
+        assert_same(ours, theirs)
+    assert 99 in ours.status.get()
+
+
+def test_progress_hears_of_the_end():
+    x0, c = data()
+    told = []
+    both(x0, c, progress=lambda *numbers: told.append(numbers))
+    assert told[-1][:2] == (6, 6)
+
+
+def test_what_fun_raises_leaves_the_result_so_far():
+    x0, c = data()
+    centre = xp.array(c)
+    calls = []
+
+    def fun(x):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return bowls(x, centre)
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        fastbfgs.minimize(fun, xp.array(x0), jac=True)
+    assert stopped.value.partial_result.nfev.get().tolist() == [3] * 6
+
+
+# ----------------------------------------------------------------------------------------------
+# The host does not wait
+
+
+@pytest.mark.parametrize("late", [0, 3])
+def test_the_loop_does_not_wait_for_the_device(late, monkeypatch):
+    """Every call runs on; that all have finished is heard `late` calls later, and changes nothing."""
+    x0, c = data(B=20)
+    centre = xp.array(c)
+    waits = []
+
+    def fun(x):
+        waits.append(on_host.waits)
+        return bowls(x, centre)
+
+    monkeypatch.setattr(on_host, "late", late)
+    ours = fastbfgs.minimize(fun, xp.array(x0), jac=True)
+    theirs = fastbfgs.minimize(lambda x: bowls(x, c), x0, jac=True)
+    assert ours.calls == theirs.calls + late
+    assert_same(ours, theirs)
+    # Half of the members that ran have finished: the rows are looked through, a few times in all.
+    assert waits[-1] - waits[0] <= np.log2(20) + 1
+    assert waits[4] == waits[0]
+
+
+def test_rows_leave_by_halves():
+    """With batch_args finished members leave, but not at every call."""
+    rng = np.random.default_rng(3)
+    x0, c = data(B=64)
+    scale = np.exp(rng.normal(size=(64, 3)) * 2)
+    counts = []
+
+    def fun(x, c, scale):
+        counts.append(len(x))
+        return ((x - c) ** 2 * scale).sum(axis=1), 2.0 * scale * (x - c)
+
+    arguments = xp.array(c), xp.array(scale)
+    ours = fastbfgs.minimize(fun, xp.array(x0), jac=True, batch_args=arguments)
+    sizes = sorted(set(counts), reverse=True)
+    assert sizes[0] == 64 and len(sizes) > 2
+    assert all(2 * after <= before for before, after in pairwise(sizes))
+    assert_same(ours, fastbfgs.minimize(fun, x0, jac=True, batch_args=(c, scale)))
+
+
+# ----------------------------------------------------------------------------------------------
+# Solver
+
+
+def solved(solver, c, most=10**6):
+    while solver.running and most:
+        solver.tell(*bowls(solver.ask(), c[solver.rows] if solver.shape else c))
+        most -= 1
+    return solver
+
+
+def test_ask_and_tell():
+    x0, c = data()
+    solver = Solver(xp.array(x0))
+    first = solver.ask()
+    first[...] = 0.0  # the caller's
+    np.testing.assert_array_equal(solver.ask().get(), x0)
+    solved(solver, xp.array(c))
+    result, other = solver.result(), solved(Solver(x0), c).result()
+    for name in ("x", "f", "g", "nit", "nfev", "status"):
+        np.testing.assert_array_equal(getattr(result, name).get(), getattr(other, name))
+    assert result.converged.get().all()
+    assert result[1].x.get().tolist() == other[1].x.tolist()
+    assert len(solver) == 6 and solver.status.get().tolist() == other.status.tolist()
+    with pytest.raises(RuntimeError, match="every member has finished"):
+        solver.ask()
+
+
+def test_pairs_and_memories():
+    x0, c = data()
+    ours, theirs = Solver(xp.array(x0), history=3), Solver(x0, history=3)
+    for most in (0, 1, 2, 2, 3):
+        solved(ours, xp.array(c), most)
+        solved(theirs, c, most)
+        for mine, other in zip(ours.memories(), theirs.memories(), strict=True):
+            np.testing.assert_array_equal(mine.get(), other)
+        for mine, other in zip(ours.pairs(4), theirs.pairs(4), strict=True):
+            np.testing.assert_array_equal(mine.get(), other)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_inverse_hessians(own):
+    x0, c = data()
+    h0 = np.broadcast_to(np.diag([1.0, 2.0, 3.0]), (6, 3, 3)).copy()
+    h0 = h0 if own else h0[0]
+    ours = Solver(xp.array(x0), method="BFGS", h0=xp.array(h0))
+    theirs = Solver(x0, method="BFGS", h0=h0)
+    for most in (0, 1, 5):
+        solved(ours, xp.array(c), most)
+        solved(theirs, c, most)
+        np.testing.assert_array_equal(ours.inverse_hessian().get(), theirs.inverse_hessian())
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+def test_saved_and_loaded(tmp_path, bounded):
+    x0, c = data()
+    bounds = [(-0.1, 0.6)] * 3 if bounded else None
+    centre = xp.array(c)
+    whole = solved(Solver(xp.array(x0), method="L-BFGS-B", bounds=bounds), centre)
+    part = solved(Solver(xp.array(x0), method="L-BFGS-B", bounds=bounds), centre, 4)
+    part.save(tmp_path / "run.npz")
+    again = Solver.load(tmp_path / "run.npz")
+    assert isinstance(again.ask(), xp.ndarray)
+    np.testing.assert_array_equal(again.ask().get(), part.ask().get())
+    solved(again, centre)
+    assert again.calls == whole.calls
+    for mine, other in zip(again.result().x.get(), whole.result().x.get(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_no_members():
+    solver = Solver(xp.array(np.zeros((0, 3))))
+    assert not solver.running
+    assert solver.result().x.shape == (0, 3)
+
+
+def test_stop():
+    x0, c = data()
+    solver = solved(Solver(xp.array(x0)), xp.array(c), 3)
+    solver.stop()
+    assert not solver.running
+    assert set(solver.status.get().tolist()) == {Status.STOPPED}
+
+
+# ----------------------------------------------------------------------------------------------
+# Bad input
+
+
+def away(array, where=1):
+    return on_host.ndarray(np.array(array), where)
+
+
+X0 = np.zeros((4, 2))
+RETURNED = {
+    "f on the host": (
+        lambda x: (np.zeros(4), x),
+        TypeError,
+        "return f as a CuPy array on device 0.*NumPy array of dtype float64",
+    ),
+    "g on the host": (
+        lambda x: (x.sum(axis=1), np.zeros((4, 2))),
+        TypeError,
+        "return g as a CuPy array on device 0.*NumPy",
+    ),
+    "a list": (lambda x: ([0.0] * 4, x), TypeError, "return f as a CuPy array on device 0.*list"),
+    "f elsewhere": (
+        lambda x: (away(np.zeros(4)), x),
+        ValueError,
+        "return f on device 0, where x is; got it on device 1",
+    ),
+    "g elsewhere": (
+        lambda x: (x.sum(axis=1), away(X0)),
+        ValueError,
+        "return g on device 0, where x is; got it on device 1",
+    ),
+    "g of float32": (
+        lambda x: (x.sum(axis=1), x.astype(np.float32)),
+        TypeError,
+        "return g of float64, as x is; got float32",
+    ),
+    "f of integers": (
+        lambda x: (x.sum(axis=1).astype(np.int64), x),
+        TypeError,
+        "return f of float32 or float64; got int64",
+    ),
+    "one f": (lambda x: (x.sum(), x), ValueError, r"f of shape \(4,\); got \(\).*sum over the last axis only"),
+    "g transposed": (
+        lambda x: (x.sum(axis=1), x.T),
+        ValueError,
+        r"g of shape \(4, 2\); got \(2, 4\). Is it transposed",
+    ),
+    "no pair": (lambda x: x.sum(axis=1), TypeError, r"must return the pair \(f, g\)"),
+}
+
+
+@pytest.mark.parametrize(("fun", "error", "match"), RETURNED.values(), ids=RETURNED)
+def test_what_fun_must_not_return(fun, error, match):
+    with pytest.raises(error, match=f"(?i){match}"):
+        fastbfgs.minimize(fun, xp.array(X0), jac=True)
+
+
+def test_nothing_has_changed_after_a_refusal():
+    x0, c = data()
+    centre = xp.array(c)
+    solver = solved(Solver(xp.array(x0)), centre, 2)
+    f, g = bowls(solver.ask(), centre)
+    with pytest.raises(TypeError):
+        solver.tell(f, g.get())
+    with pytest.raises(TypeError):
+        solver.tell(f.get(), g)
+    solver.tell(f, g)
+    solved(solver, centre)
+    np.testing.assert_array_equal(solver.result().x.get(), solved(Solver(x0), c).result().x)
+
+
+GIVEN = {
+    "batch_args on the host": (
+        {"batch_args": (X0,)},
+        TypeError,
+        r"batch_args\[0\] must be a CuPy array on device 0, as x0 is",
+    ),
+    "batch_args elsewhere": (
+        {"batch_args": (away(X0),)},
+        ValueError,
+        r"batch_args\[0\] must be on device 0.*on device 1",
+    ),
+    "batch_args of another shape": (
+        {"batch_args": (away(X0[0], 0),)},
+        ValueError,
+        "must have the leading axes of the batch",
+    ),
+    "bounds on the host": ({"bounds": SimpleNamespace(lb=X0, ub=X0 + 1)}, TypeError, "bounds.lb must be a CuPy array"),
+    "bounds elsewhere": (
+        {"bounds": SimpleNamespace(lb=0.0, ub=away(X0[0]))},
+        ValueError,
+        "bounds.ub must be on device 0",
+    ),
+    "bounds crossed": (
+        {"bounds": SimpleNamespace(lb=away(X0, 0), ub=-1.0)},
+        ValueError,
+        "An upper bound is less than .* member 0",
+    ),
+    "bounds of another shape": (
+        {"bounds": SimpleNamespace(lb=away(X0[:3], 0), ub=1.0)},
+        ValueError,
+        "number of bounds is not compat",
+    ),
+    "hess_inv0 on the host": (
+        {"method": "L-BFGS", "options": {"hess_inv0": np.ones(2)}},
+        TypeError,
+        "hess_inv0 must be a CuPy array",
+    ),
+    "hess_inv0 negative": (
+        {"method": "L-BFGS", "options": {"hess_inv0": away(-X0 - 1, 0)}},
+        ValueError,
+        "positive and finite",
+    ),
+    "hess_inv0 skew": (
+        {"method": "BFGS", "options": {"hess_inv0": away([[1.0, 1], [0, 1]], 0)}},
+        ValueError,
+        "not symmetric",
+    ),
+    "hess_inv0 indefinite": (
+        {"method": "BFGS", "options": {"hess_inv0": away([[1.0, 2], [2, 1]], 0)}},
+        ValueError,
+        "positive definite",
+    ),
+    "differences": ({"jac": None}, ValueError, "finite differences are taken on the CPU, and x0 is on a GPU; give jac"),
+    "record": ({"record": print}, ValueError, "recorded on the CPU, and x0 is on a GPU; leave record"),
+    "return_all": ({"method": "BFGS", "options": {"return_all": True}}, ValueError, "recorded on the CPU"),
+    "pairs": ({"options": {"pairs": "float32"}}, ValueError, "pairs='float32' is for the CPU, and x0 is on a GPU"),
+    "workers": ({"workers": 2}, ValueError, "workers are threads of the CPU"),
+    "constraints": ({"constraints": [1]}, ValueError, "cannot handle constraints"),
+}
+
+
+@pytest.mark.parametrize(("keywords", "error", "match"), GIVEN.values(), ids=GIVEN)
+def test_what_must_not_be_given(keywords, error, match):
+    def fun(*given):
+        raise AssertionError("called")
+
+    with pytest.raises(error, match=match):
+        fastbfgs.minimize(fun, xp.array(X0), **{"jac": True, **keywords})
+
+
+STARTS = {
+    "complex": (away(X0 * 1j, 0), TypeError, "x0 must hold real numbers; got dtype complex128, which is complex"),
+    "half": (away(X0.astype(np.float16), 0), TypeError, "dtype float16, which is neither float32 nor float64"),
+    "no coordinates": (away(np.zeros((4, 0)), 0), ValueError, "at least one coordinate"),
+    "elsewhere": (away(X0), ValueError, "x0 is on device 1, but the current one is 0; call within `with x0.device:`"),
+}
+
+
+@pytest.mark.parametrize(("x0", "error", "match"), STARTS.values(), ids=STARTS)
+def test_starts(x0, error, match):
+    for call in (Solver, lambda x0: fastbfgs.minimize(bowls, x0, jac=True)):
+        with pytest.raises(error, match=match):
+            call(x0)
+
+
+def test_integers_become_float64_and_scalars_one_coordinate():
+    assert Solver(xp.array(np.zeros((4, 2), np.int64))).ask().dtype == np.float64
+    assert Solver(xp.array(np.float32(1.0))).ask().shape == (1,)
+
+
+def test_bounds_are_rounded_inwards():
+    lb, ub = np.array([[0.1, 0.2], [1 / 3, -np.inf]]), np.array([[0.3, 0.7], [2 / 3, np.inf]])
+    bounds = SimpleNamespace(lb=lb, ub=ub), SimpleNamespace(lb=xp.array(lb), ub=xp.array(ub))
+    x0 = np.ones((2, 2), np.float32)
+    solvers = [Solver(x, method="L-BFGS-B", bounds=b) for x, b in zip((x0, xp.array(x0)), bounds, strict=True)]
+    np.testing.assert_array_equal(solvers[1].box.get(), solvers[0].box)
+    np.testing.assert_array_equal(solvers[1].ask().get(), solvers[0].ask())
+    assert Solver(xp.array(x0), method="L-BFGS-B", bounds=SimpleNamespace(lb=-np.inf, ub=np.inf)).box is None
+
+
+def test_compiled_objectives_are_for_the_cpu():
+    import ctypes
+
+    vector = ctypes.POINTER(ctypes.c_double)
+    kind = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int64, ctypes.c_int64, vector, vector, ctypes.c_void_p)
+    with pytest.raises(TypeError, match="compiled fun runs on the CPU, and x0 is on a GPU"):
+        fastbfgs.minimize(kind(lambda *_: 0.0), xp.array(X0))
+    with pytest.raises(TypeError, match="compiled objectives run on the CPU, and x0 is on a GPU"):
+        Solver(xp.array(X0)).run(kind(lambda *_: 0.0))
+    with pytest.raises(TypeError, match="recorded on the CPU, and x0 is on a GPU"):
+        fastbfgs.Recorder(Solver(xp.array(X0)), print)
+
+
+def test_no_cupy_no_device_old_driver(monkeypatch):
+    assert device.cupy("this") is on_host
+    monkeypatch.setattr(on_host, "devices", lambda: 0)
+    with pytest.raises(RuntimeError, match="this needs a GPU, and CuPy finds none"):
+        device.cupy("this")
+
+    def fail(name):
+        def raising():
+            raise ValueError(f"{name}: CUDA driver version is insufficient for CUDA runtime version")
+
+        return raising
+
+    monkeypatch.setattr(on_host, "devices", fail("cudaErrorInsufficientDriver"))
+    with pytest.raises(RuntimeError, match="this needs an NVIDIA driver, as new as the CUDA that CuPy was built for"):
+        device.cupy("this")
+    monkeypatch.setattr(on_host, "devices", fail("cudaErrorUnknown"))
+    with pytest.raises(RuntimeError, match=r"this needs a GPU that CuPy can use.* cudaErrorUnknown"):
+        device.cupy("this")
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(ImportError, match=r"this needs CuPy: install fastbfgs\[cuda13\]"):
+        device.cupy("this")
+
+
+def test_too_little_memory_is_told_before_anything_is_taken(monkeypatch):
+    monkeypatch.setattr(on_host, "free", 2000)
+    with pytest.raises(MemoryError, match="the largest batch that fits has 1 members"):
+        Solver(xp.array(np.zeros((100, 5))))
+
+
+def test_readers_have_the_same_words():
+    """`interop` and `Arrays` are asked for the same things."""
+    from fastbfgs import interop
+
+    for name in ("enter", "start", "argument", "diagonal", "matrix", "box", "nearest"):
+        ours = list(inspect.signature(getattr(device.Arrays, name)).parameters)[1:]
+        theirs = list(inspect.signature(getattr(interop, name)).parameters)
+        assert theirs[: len(ours)] == ours, name
+
+
+def test_options_are_all_passed_on():
+    """A new option of `Options` must be told to the kernels, or refused."""
+    known = set("history method scale_h0 c1 c2 gtol ftol frtol fatol xtol xrtol norm maxiter maxfun maxls".split())
+    refused = {"pairs"}  # `GIVEN`
+    assert set(vars(Options())) == known | refused
+
+
+def test_readme(capsys):
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(import cupy\n.*?)^```", text, re.MULTILINE | re.DOTALL)
+    exec(compile(block.replace("10_000", "20"), "README.md", "exec"), {"fastbfgs": fastbfgs})
+    assert "cupy.ndarray" in capsys.readouterr().out
