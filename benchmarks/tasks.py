@@ -86,7 +86,7 @@ class Task(NamedTuple):
         """Return when to stop."""
         if self.fixed:
             return Stop(gtol=0.0, maxiter=ITERATIONS, evaluations=ITERATIONS + 1)
-        return Stop(gtol=1e-6, maxiter=1_000 if self.B == 1 else 500)
+        return Stop(gtol=1e-6, maxiter=max(1_000, 10 * self.n) if self.B == 1 else 500)
 
     def table(self) -> dict[str, BatchPeer]:
         """Return the solvers that can do it, single ones as a loop."""
