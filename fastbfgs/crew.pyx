@@ -58,6 +58,8 @@ cdef class Crew:
             return
         try:
             threads.lend(shift, min(self.size, count) - 1)
+        except RuntimeError:                                # no thread is to be had: this one does it all
+            pass
         except BaseException as error:
             self.raised = error
         with nogil:

@@ -301,6 +301,19 @@ def test_help_that_never_comes_is_not_waited_for(monkeypatch):
     assert set(asked) == {2}
 
 
+def test_where_no_thread_can_be_started_one_does_it_all(monkeypatch):
+    monkeypatch.setattr(cpu, "SHARED", 1)
+    rng = np.random.default_rng(54)
+    fun, x0 = quadratic(SEVERAL_PANELS, rng), rng.normal(size=SEVERAL_PANELS)
+    helped = advanced(shared_run(x0, fun), fun).result()
+
+    def refuse(task, size):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "lend", refuse)
+    assert_same(advanced(shared_run(x0, fun), fun).result(), helped)
+
+
 @pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 30])
 def test_an_interrupt_while_threads_are_called_breaks_nothing(at, monkeypatch):
     monkeypatch.setattr(cpu, "SHARED", 1)
