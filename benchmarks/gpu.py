@@ -79,11 +79,12 @@ def machine() -> dict[str, Any]:
 def measured(quick: bool) -> dict[str, Any]:
     """Return all figures."""
     bandwidth = copy_bandwidth()
-    members, large = (10_000, 10**6) if quick else (100_000, 10**7)
+    members, fits, large = (10_000, 100_000, 10**6) if quick else (100_000, 1_000_000, 10**7)
     return {
         "copy_GB_per_s": bandwidth / 1e9,
         "call": [a_call(10_000, n, bandwidth) for n in (10, 100)],
         "batch": a_batch(members, 10),
+        "fits": fits_in_cuda(fits),
         "large": a_large_problem(large, bandwidth),
     }
 
@@ -170,6 +171,52 @@ def a_batch(B: int, n: int) -> dict[str, Any]:
     return {
         "B": B, "n": n, "s": there, "s_on_the_cpu": here, "times_the_cpu": here / there,
         "calls": result.calls, "succeeded": float(result.success.mean()),
+    }  # fmt: skip
+
+
+DECAY = """
+    template <typename T>
+    __device__ double objective(long long member, long long n, const T *x, T *g, const T *t, const T *y, long long m) {
+        double f = 0.0, g0 = 0.0, g1 = 0.0, g2 = 0.0;
+        for (long long i = 0; i < m; i++) {
+            const double e = exp(-x[1] * t[i]), r = x[0] * e + x[2] - y[member * m + i];
+            f += 0.5 * r * r;
+            g0 += r * e;
+            g1 -= r * x[0] * t[i] * e;
+            g2 += r;
+        }
+        g[0] = (T)g0, g[1] = (T)g1, g[2] = (T)g2;
+        return f;
+    }
+"""
+
+
+def fits_in_cuda(B: int, points: int = 32) -> dict[str, Any]:
+    """Measure fits of a decay, on an objective in CUDA and on one of CuPy's."""
+    import cupy
+
+    rng = np.random.default_rng(0)
+    t = np.linspace(0.0, 3.0, points, dtype=DTYPE)
+    truth = rng.uniform(0.5, 2.0, (B, 3)).astype(DTYPE)
+    noise = 0.01 * rng.normal(size=(B, points))
+    y = (truth[:, :1] * np.exp(-truth[:, 1:2] * t) + truth[:, 2:] + noise).astype(DTYPE)
+    t, y, x0 = cupy.asarray(t), cupy.asarray(y), cupy.ones((B, 3), DTYPE)
+
+    def fun(x: Any, y: Any) -> tuple[Any, Any]:
+        e = cupy.exp(-x[:, 1:2] * t)
+        r = x[:, :1] * e + x[:, 2:] - y
+        slope = -x[:, :1] * t * e
+        g = cupy.stack([(r * e).sum(axis=1), (r * slope).sum(axis=1), r.sum(axis=1)], axis=1)
+        return 0.5 * (r * r).sum(axis=1), g
+
+    options = {"gtol": 1e-3, "ftol": 0.0}
+    objective = fastbfgs.CudaObjective(DECAY, t, y, points)
+    result = fastbfgs.minimize(objective, x0, options=options)  # compiles
+    fused = seconds(lambda: fastbfgs.minimize(objective, x0, options=options), 3)
+    called = seconds(lambda: fastbfgs.minimize(fun, x0, jac=True, batch_args=(y,), options=options), 3)
+    return {
+        "B": B, "points": points, "s": fused, "s_by_cupy": called, "times_cupy": called / fused,
+        "succeeded": float(result.success.mean()),
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from fastbfgs._version import __version__
+from fastbfgs.fused import CudaObjective
 from fastbfgs.minimize import BatchResult, bfgs, lbfgs, lbfgsb, minimize
 from fastbfgs.native import get_include
 from fastbfgs.optimizers import LBFGS, Adam, GradientDescent
@@ -27,6 +28,7 @@ __all__ = [
     "Adam",
     "BatchResult",
     "ConvergenceCriterion",
+    "CudaObjective",
     "GradientDescent",
     "LossNotDecreasing",
     "Options",

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastbfgs.backend import Backend
 from fastbfgs.device import Arrays
+from fastbfgs.fused import CudaObjective
 from fastbfgs.kernels.advance import RECORD
 
 KERNELS = Path(__file__).parent / "kernels"
@@ -40,6 +41,9 @@ RUN = np.dtype(
 
 _BLOCK = 128
 """Threads of a block, unless one member has more."""
+
+_TURN = 256
+"""Evaluations of a member in one launch of a whole run; in between Ctrl-C is heard, and progress seen."""
 
 _BLOCKS = 8
 """Blocks a multiprocessor: more find no registers anyway, and each has scratch of its own."""
@@ -73,6 +77,16 @@ def _kernels(xp: Any, device: int, dtype: Any, threads: int, method: str, bounde
     names = instances(dtype, threads, method, bounded)
     module = xp.RawModule(code=source(), options=OPTIONS, name_expressions=tuple(names.values()))
     return {name: module.get_function(instance) for name, instance in names.items()}
+
+
+@cache
+def _fused_kernel(xp: Any, device: int, code: str, name: str) -> Any:
+    """Return the compiled kernel that runs whole solves on an objective of the caller's."""
+    module = xp.RawModule(code=code, options=OPTIONS, name_expressions=(name,))
+    try:
+        return module.get_function(name)
+    except Exception as error:
+        raise ValueError(f"the source of the CudaObjective does not compile for these members: {error}") from error
 
 
 def _columns_of(n: int) -> int:
@@ -147,6 +161,7 @@ class CUDA(Backend):
         self.xp = xp = arrays.xp
         self.B, self.n = x0.shape
         self.dtype = np.dtype(x0.dtype)
+        self.method = options.method
         self.m = 0 if options.method == "BFGS" else options.history
         self.h0, self.box = h0, box
         self.threads = threads_of(self.n) if threads is None else threads
@@ -200,10 +215,7 @@ class CUDA(Backend):
     def _require_memory(self, groups: int) -> None:
         """Raise MemoryError if the members do not fit into what is free on the device."""
         size, needed = self.footprint, self.footprint.total(self.B, groups)
-        pool = self.xp.get_default_memory_pool()
-        free = self.xp.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
-        if pool.get_limit() > 0:
-            free = min(free, pool.get_limit() - pool.used_bytes())
+        free = self._free()
         if needed > free:
             raise MemoryError(
                 f"{self.B} members of {self.n} coordinates need {needed} bytes of device memory, besides what fun "
@@ -211,6 +223,12 @@ class CUDA(Backend):
                 f"fits has {size.most(free, groups)} members. Solve the batch in pieces, remember fewer pairs, or use "
                 "float32."
             )
+
+    def _free(self) -> int:
+        """Return how many bytes of device memory can still be had."""
+        pool = self.xp.get_default_memory_pool()
+        free = int(self.xp.cuda.runtime.memGetInfo()[0] + pool.free_bytes())
+        return min(free, pool.get_limit() - pool.used_bytes()) if pool.get_limit() > 0 else free
 
     def _launch(self, name: str, count: int, *arguments: Any) -> None:
         """Launch a kernel over `count` members."""
@@ -283,6 +301,38 @@ class CUDA(Backend):
     def runs(self, b: int) -> bool:
         """Return whether the only member has not finished, as far as the host has heard."""
         return bool(self._flag[0] == 0)
+
+    def solve(self, objective: CudaObjective) -> int:
+        """Run every member for at most `_TURN` evaluations; return how many that were in all. Waits for the device.
+
+        Raises
+        ------
+        MemoryError
+            If there is no room for the points of its threads.
+        TypeError, ValueError
+            If the objective does not compile, or its data are on another device.
+        """
+        xp, n = self.xp, self.n
+        blocks = min(self.blocks, -(-self.B // _BLOCK))
+        threads = blocks * _BLOCK
+        needed = threads * (self.footprint.room + 2 * n * self.dtype.itemsize)
+        if needed > self._free():
+            raise MemoryError(f"{threads} threads need {needed} bytes of scratch, and {self._free()} are free")
+        text = (KERNELS / "solve.cuh").read_text(encoding="utf-8")
+        which = instances(self.dtype, 1, self.method, self.box is not None)["tell"].replace("tell", "solve")
+        name = which.replace(", 1,", ",")
+        kernel = _fused_kernel(xp, self.arrays.device, objective.code(source(), text), name)
+        run = self._run.copy()
+        room = xp.empty(threads * self.footprint.room, np.uint8)
+        run["room"] = room.data.ptr
+        points = xp.empty((threads, 2, n), self.dtype)
+        data = objective.values(self.B, self.arrays)
+        before = int(self._field("nfev").sum())
+        if self.B:
+            kernel((blocks,), (_BLOCK,), (run, np.int64(self.B), np.int64(_TURN), points, data))
+        self._next, self._told = None, 0
+        self._flag[0] = int(self._finished[0])
+        return int(self._field("nfev").sum()) - before
 
     def movers(self) -> int:
         """Return how many members took a step in the last `tell`. Waits for the device."""

@@ -17,6 +17,7 @@ import numpy as np
 from fastbfgs import device, driver, interop
 from fastbfgs.differences import SCHEMES, Stencil
 from fastbfgs.foreign import on_host
+from fastbfgs.fused import CudaObjective
 from fastbfgs.inverse import InverseHessian
 from fastbfgs.native import Native, is_compiled
 from fastbfgs.objective import Differences, Objective
@@ -98,6 +99,7 @@ _BFGS = _Dialect(
 )
 _DIALECTS = {"L-BFGS": _LBFGSB, "L-BFGS-B": _LBFGSB, "BFGS": _BFGS}
 _METHODS = {name.lower(): name for name in _DIALECTS}
+_Evaluated = Objective | Native | CudaObjective
 _AT_A_MINIMUM = int(Status.CONVERGED_GRADIENT)
 _ALL_FIXED = "All independent variables were fixed by bounds."
 
@@ -134,7 +136,8 @@ def minimize(
         It owns the x it is given. NaN or infinite values are taken as "too far".
         Or a compiled objective of f and g: a `scipy.LowLevelCallable`, a Numba cfunc, a ctypes function or a capsule of
         Cython, see `Solver.run`. Then all runs without the interpreter, in `workers` threads. User data stands for
-        `args` and `batch_args`, `progress` for `callback`; those, `record` and `return_all` are errors.
+        `args` and `batch_args`, `progress` for `callback`; those, `record` and `return_all` are errors. With x0 on a
+        GPU the same goes for a `fastbfgs.CudaObjective`.
     x0 : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
         A PyTorch tensor, a JAX array, or one of another library of the array standard that has DLPack: all functions
@@ -284,7 +287,8 @@ def minimize(
     >>> bool(abs(result.x - np.minimum(centre, limit)).max() < 1e-5)
     True
     """
-    compiled = is_compiled(fun)
+    fused = isinstance(fun, CudaObjective)
+    compiled = fused or is_compiled(fun)
     if not (compiled or callable(fun)):
         raise TypeError(f"fun must be callable; got {type(fun).__name__}")
     reader = interop if type(x0) is np.ndarray else device.reader(x0)
@@ -325,10 +329,13 @@ def minimize(
             record = library.function(record)
 
     if reader is not interop:
-        _refuse_on_a_gpu(jac, compiled, record, workers, options)
+        _refuse_on_a_gpu(jac, fused, compiled, record, workers, options)
+    elif fused:
+        raise TypeError("a CudaObjective runs on a GPU, and x0 is not there; give x0 as a CuPy array")
     if compiled:
         _refuse_of_compiled(jac, args, batch_args, callback, record, options)
-        native, jac = Native(fun, start.dtype), True
+        native: Any = fun if fused else Native(fun, start.dtype)
+        jac = True
     arrays = _batch_arrays(batch_args, shape, reader) if batch_args else ()
     box = None if bounds is None else reader.box(bounds, shape, n, start.dtype)
     kernel, face = _split_options(options, tol, name, method, n)
@@ -343,7 +350,7 @@ def minimize(
     mapping, pool = _mapping(face["workers"], single, jac) if "workers" in face else (None, None)
     bar = None
     try:
-        objective: Objective | Native
+        objective: _Evaluated
         if compiled:
             objective = native
         elif jac is True or callable(jac):
@@ -382,7 +389,7 @@ def minimize(
         if callback is not None:
             look: Callable[[], Any] = partial(_intermediate, solver, objective)
             watchers.append(Callback(callback, look if library is None else library.returning(look)))
-        if isinstance(objective, Native):
+        if isinstance(objective, (Native, CudaObjective)):
             result = driver.run_compiled(solver, objective, watchers, report)
         else:
             result = driver.run(solver, objective, watchers, report)
@@ -632,7 +639,7 @@ def _warn(message: str) -> None:
     warnings.warn(message, OptimizeWarning, stacklevel=4)
 
 
-def _scipy_result(solver: Solver, objective: Objective | Native, h0: Any, iterates: Iterates | None) -> Any:
+def _scipy_result(solver: Solver, objective: _Evaluated, h0: Any, iterates: Iterates | None) -> Any:
     """Return where the solver stands in SciPy's words."""
     result, method = solver.result(), solver.options.method
     vectors = None if iterates is None else iterates.vectors()
@@ -660,7 +667,7 @@ def _scipy_result(solver: Solver, objective: Objective | Native, h0: Any, iterat
     return optimize_result(fields)
 
 
-def _intermediate(solver: Solver, objective: Objective | Native) -> Any:
+def _intermediate(solver: Solver, objective: _Evaluated) -> Any:
     """Return what a callback sees."""
     result = solver.result()
     if solver.shape:
@@ -677,7 +684,11 @@ def _intermediate(solver: Solver, objective: Objective | Native) -> Any:
 
 
 def _batch_result(
-    result: Result, objective: Objective | Native, method: str, h: np.ndarray | None = None, vectors: Any = None
+    result: Result,
+    objective: _Evaluated,
+    method: str,
+    h: np.ndarray | None = None,
+    vectors: Any = None,
 ) -> BatchResult:
     return BatchResult(
         x=result.x, fun=result.f.astype(result.x.dtype, copy=False), jac=_gradient(result, objective),
@@ -687,7 +698,7 @@ def _batch_result(
     )  # fmt: skip
 
 
-def _gradient(result: Result, objective: Objective | Native) -> np.ndarray:
+def _gradient(result: Result, objective: _Evaluated) -> np.ndarray:
     """Return the gradient of a result, NaN where no difference was taken, as in SciPy."""
     g = result.g
     if objective.fixed is not None:
@@ -791,11 +802,14 @@ def _refuse_of_compiled(jac: Any, args: Any, batch_args: Any, callback: Any, rec
         raise ValueError("a compiled fun runs without the interpreter, so return_all cannot be kept; leave it out")
 
 
-def _refuse_on_a_gpu(jac: Any, compiled: bool, record: Any, workers: Any, options: Any) -> None:
+def _refuse_on_a_gpu(jac: Any, fused: bool, compiled: bool, record: Any, workers: Any, options: Any) -> None:
     """Raise an error for what is done on the CPU alone."""
-    if compiled:
-        raise TypeError("a compiled fun runs on the CPU, and x0 is on a GPU; give a fun of CuPy arrays, or a NumPy x0")
-    if not (jac is True or callable(jac)):
+    if compiled and not fused:
+        raise TypeError(
+            "a compiled fun runs on the CPU, and x0 is on a GPU; give a fun of CuPy arrays, a CudaObjective, or a "
+            "NumPy x0"
+        )
+    if not fused and not (jac is True or callable(jac)):
         raise ValueError(
             f"finite differences are taken on the CPU, and x0 is on a GPU; give jac, True or a callable, not {jac!r}"
         )

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastbfgs import device, foreign, interop, threads
 from fastbfgs.cpu import CPU, SHARED
+from fastbfgs.fused import CudaObjective
 from fastbfgs.kernels.advance import RECORD, Status
 from fastbfgs.native import Native, is_compiled
 from fastbfgs.options import Options, options_of
@@ -249,8 +250,9 @@ class Solver:
 
         Parameters
         ----------
-        objective : scipy.LowLevelCallable, Numba cfunc, ctypes function or PyCapsule of Cython
-            Of the C signature in ``fastbfgs.h``, see `fastbfgs.get_include`::
+        objective : scipy.LowLevelCallable, Numba cfunc, ctypes function, PyCapsule of Cython, or CudaObjective
+            The last one if x0 is on a GPU; `watch` is then called every 256 evaluations. The others for NumPy, of the C
+            signature in ``fastbfgs.h``, see `fastbfgs.get_include`::
 
                 double objective(int64_t member, int64_t n, const double *x, double *g, void *user_data)
 
@@ -282,8 +284,12 @@ class Solver:
         >>> solver.result().x.ravel()
         array([0., 1., 2.])
         """
-        if not isinstance(self._backend, CPU):
-            raise TypeError("compiled objectives run on the CPU, and x0 is on a GPU; use ask and tell, or minimize")
+        backend: Any = self._backend
+        if not isinstance(backend, CPU):
+            self._run_on_a_gpu(objective, watch)
+            return
+        if isinstance(objective, CudaObjective):
+            raise TypeError("a CudaObjective runs on a GPU, and x0 is not there; give x0 as a CuPy array")
         if not isinstance(objective, Native):
             if not is_compiled(objective):
                 raise TypeError(
@@ -312,6 +318,20 @@ class Solver:
             self._backend.crew.settle()
         if watch is not None:
             watch(self)
+
+    def _run_on_a_gpu(self, objective: Any, watch: Callable[[Solver], Any] | None) -> None:
+        """Run every member to its end on a CudaObjective."""
+        if not isinstance(objective, CudaObjective):
+            raise TypeError(
+                "compiled objectives run on the CPU, and x0 is on a GPU: give a CudaObjective, or use ask and tell"
+            )
+        self._recount()
+        backend: Any = self._backend
+        while self.live:
+            self.calls += backend.solve(objective)
+            self._recount()
+            if watch is not None:
+                watch(self)
 
     def stop(self) -> None:
         """End every member that still runs, with status STOPPED."""

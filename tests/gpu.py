@@ -28,6 +28,7 @@ from tests.test_cuda import (  # noqa: F401
     test_stopping,
     test_threads_agree_in_whatever_order_they_take_turns,
 )
+from tests.test_device import SPRINGS, springs
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 METHODS = ("L-BFGS", "BFGS", "L-BFGS-B")
@@ -146,6 +147,24 @@ def test_callbacks_and_rows():
     assert bool(result.success.all())
     assert len(seen) > 3 and isinstance(seen[0].x, cupy.ndarray)
     assert bool((seen[-1].x == result.x).all())
+
+
+@DTYPES
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("B", "n"), [(1, 3), (5000, 3), (500, 40)])
+def test_whole_runs_on_an_objective_in_cuda(B, n, method, dtype):
+    x0, c = data(B, n, dtype)
+    bounds = [(-0.5, 1.0)] * n if method == "L-BFGS-B" else None
+    keywords = {"method": method, "bounds": bounds, "options": {"gtol": 1e-3}}
+    fun = fastbfgs.CudaObjective(SPRINGS, cupy.asarray(c.astype(np.float64)), 0.25, n)
+    ours = fastbfgs.minimize(fun, cupy.asarray(x0), **keywords)
+    theirs = fastbfgs.minimize(
+        lambda x, c: springs(x, c, 0.25), x0, jac=True, batch_args=(c.astype(np.float64),), **keywords
+    )
+    assert bool(ours.success.all())
+    np.testing.assert_allclose(ours.x.get(), theirs.x, 0, 1e-2)
+    assert abs(ours.nit.get() - theirs.nit).mean() < 1
+    assert ours.calls == ours.nfev.get().sum()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+using std::exp, std::log, std::sin, std::cos;
 using std::fabs, std::fmax, std::fmin, std::ilogb, std::isfinite, std::ldexp, std::pow, std::sqrt;
 
 #define __device__ inline
@@ -201,7 +202,11 @@ inline void atomicAdd(unsigned long long *sum, unsigned long long value) {
 
 }  // namespace
 
+#ifdef FUSED
+#include FUSED                                              // with the caller's objective, see fused.py
+#else
 #include "advance.cu"
+#endif
 
 // --------------------------------------------------------------------------------------------
 // Launches
@@ -212,6 +217,34 @@ template <typename T>
 T &at(void **arguments, int k) {
     return *static_cast<T *>(arguments[k]);
 }
+
+#ifdef FUSED
+#define TEXT_OF(word) #word
+#define TEXT(word) TEXT_OF(word)
+#define NAME TEXT(FLOATING)
+
+template <typename floating, Method METHOD, bool BOUNDED>
+void whole_runs(void **arguments, std::function<void()> &body) {
+    auto &run = at<Run<floating>>(arguments, 0);
+    body = [=, &run] {
+        solve<floating, METHOD, BOUNDED>(
+            run, at<Index>(arguments, 1), at<Index>(arguments, 2), at<floating *>(arguments, 3), at<Data>(arguments, 4));
+    };
+}
+
+bool launch_any(const std::string &name, void **arguments, std::function<void()> &body) {
+    if (name == "solve<" NAME ", LBFGS, false>")
+        whole_runs<FLOATING, LBFGS, false>(arguments, body);
+    else if (name == "solve<" NAME ", BFGS, false>")
+        whole_runs<FLOATING, BFGS, false>(arguments, body);
+    else if (name == "solve<" NAME ", LBFGS, true>")
+        whole_runs<FLOATING, LBFGS, true>(arguments, body);
+    else
+        return false;
+    return true;
+}
+
+#else
 
 template <typename floating, int SIZE>
 bool launch_of(const std::string &name, void **arguments, std::function<void()> &body) {
@@ -247,6 +280,15 @@ bool launch_of(const std::string &name, void **arguments, std::function<void()> 
     return launch_of<float, SIZE>(name, arguments, body) || launch_of<double, SIZE>(name, arguments, body);
 }
 
+bool launch_any(const std::string &name, void **arguments, std::function<void()> &body) {
+    return launch_of<1>(name, arguments, body) || launch_of<4>(name, arguments, body)
+        || launch_of<8>(name, arguments, body) || launch_of<16>(name, arguments, body)
+        || launch_of<32>(name, arguments, body) || launch_of<128>(name, arguments, body)
+        || launch_of<256>(name, arguments, body);
+}
+
+#endif
+
 }  // namespace
 
 extern "C" {
@@ -254,10 +296,7 @@ extern "C" {
 /// Launch a kernel by its C++ name; return what went wrong, or NULL.
 const char *launch(const char *name, unsigned grid, unsigned block, void **arguments, unsigned order) {
     machine.error.clear();
-    if (!(launch_of<1>(name, arguments, machine.body) || launch_of<4>(name, arguments, machine.body)
-          || launch_of<8>(name, arguments, machine.body) || launch_of<16>(name, arguments, machine.body)
-          || launch_of<32>(name, arguments, machine.body) || launch_of<128>(name, arguments, machine.body)
-          || launch_of<256>(name, arguments, machine.body)))
+    if (!launch_any(name, arguments, machine.body))
         machine.error = std::string("not built for the host: ") + name;
     gridDim.x = grid;
     blockDim.x = block;

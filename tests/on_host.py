@@ -42,17 +42,21 @@ _on_their_way: list = []
 
 
 @functools.cache
-def library() -> ctypes.CDLL:
-    """Return the compiled kernels."""
-    here = Path(__file__).parent
-    folder = tempfile.TemporaryDirectory()
-    made = Path(folder.name, "on_host.so")
-    flags = "-std=c++17 -O1 -U_FORTIFY_SOURCE -ffp-contract=off -fPIC -shared -Wall -Wextra -Werror".split()
-    command = [COMPILER, *flags, f"-I{KERNELS}", "-o", made, here / "on_host.cpp"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    loaded = ctypes.CDLL(str(made))
-    folder.cleanup()
+def library(fused: str | None = None, floating: str = "") -> ctypes.CDLL:
+    """Return the compiled kernels; those of a program with an objective of the caller's, for one type, if given."""
+    flags = "-std=c++17 -O1 -U_FORTIFY_SOURCE -ffp-contract=off -fPIC -shared -Wall -Wextra".split()
+    with tempfile.TemporaryDirectory() as folder:
+        made, program = Path(folder, "on_host.so"), Path(folder, "program.cu")
+        if fused is None:
+            flags.append("-Werror")
+        else:
+            program.write_text(fused, encoding="utf-8")
+            flags += [f'-DFUSED="{program}"', f"-DFLOATING={floating}"]
+        command = [COMPILER, *flags, f"-I{KERNELS}", "-o", made, Path(__file__).parent / "on_host.cpp"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        loaded = ctypes.CDLL(str(made))
     loaded.launch.restype = ctypes.c_char_p
     for name in ("size_of_member", "size_of_run", "place_of_status"):
         getattr(loaded, name).restype = ctypes.c_size_t
@@ -263,13 +267,14 @@ class Stream:
 class Function:
     """A kernel of RawModule's."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, kernels: ctypes.CDLL) -> None:
         self.name = name
+        self.library = kernels
 
     def __call__(self, grid, block, arguments) -> None:
         held = [self.passed(each) for each in arguments]
         pointers = (ctypes.c_void_p * len(held))(*[each.ctypes.data for each in held])
-        error = library().launch(self.name.encode(), grid[0], block[0], pointers, order)
+        error = self.library.launch(self.name.encode(), grid[0], block[0], pointers, order)
         if error:
             raise RuntimeError(error.decode())
 
@@ -283,12 +288,14 @@ class Function:
 
 class RawModule:
     def __init__(self, code: str, options, name_expressions) -> None:
-        assert code == source() and options == OPTIONS
+        assert options == OPTIONS
         self.names = name_expressions
+        self.code = None if code == source() else code
 
     def get_function(self, name: str) -> Function:
         assert name in self.names
-        return Function(name)
+        floating = name.partition("<")[2].partition(",")[0]
+        return Function(name, library() if self.code is None else library(self.code, floating))
 
 
 def devices() -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastbfgs
-from fastbfgs import Options, Solver, Status, device
+from fastbfgs import Options, Solver, Status, cuda, device
 from tests import on_host
 
 pytestmark = on_host.needs_compiler
@@ -323,6 +323,122 @@ def test_stop():
 
 
 # ----------------------------------------------------------------------------------------------
+# Objectives in CUDA
+
+SPRINGS = """
+    template <typename T>
+    __device__ double objective(
+        long long member, long long n, const T *x, T *g, const double *c, double k, long long m
+    ) {
+        double f = 0.0, q = 0.0;
+        for (long long i = 0; i < n; i++) {
+            const double d = x[i] - c[member * m + i], d2 = d * d;
+            g[i] = (T)(2.0 * d + 4.0 * k * d2 * d);
+            f += d2;
+            q += d2 * d2;
+        }
+        return f + k * q;
+    }
+"""
+
+
+def springs(x, c, k):
+    """The same, in NumPy, in the same order of operations."""
+    d = x - c
+    d2 = d * d
+    f = q = 0.0
+    for i in range(x.shape[1]):
+        f, q = f + d2[:, i], q + d2[:, i] * d2[:, i]
+    return f + k * q, (2.0 * d + 4.0 * k * d2 * d).astype(x.dtype)
+
+
+@DTYPES
+@pytest.mark.parametrize("method", ["L-BFGS", "BFGS", "L-BFGS-B"])
+@pytest.mark.parametrize("n", [3, 7])
+def test_whole_runs_on_an_objective_in_cuda(n, method, dtype):
+    """One thread a member: the bits of the CPU path."""
+    x0, c = data(300, n, dtype)
+    c = c.astype(np.float64)
+    bounds = [(-0.5, 1.0)] * n if method == "L-BFGS-B" else None
+    fun = fastbfgs.CudaObjective(SPRINGS, xp.array(c), 0.25, n)
+    ours = fastbfgs.minimize(fun, xp.array(x0), method=method, bounds=bounds, options={"gtol": 1e-4})
+    theirs = fastbfgs.minimize(
+        lambda x, c: springs(x, c, 0.25), x0, jac=True, batch_args=(c,), method=method, bounds=bounds,
+        options={"gtol": 1e-4},
+    )  # fmt: skip
+    assert_same(ours, theirs)
+    assert ours.calls == theirs.nfev.sum()
+
+
+def test_an_objective_in_cuda_of_one_problem_and_in_turns(monkeypatch):
+    monkeypatch.setattr(cuda, "_TURN", 3)
+    x0, c = data(1, 3)
+    told = []
+    fun = fastbfgs.CudaObjective(SPRINGS, xp.array(c), 0.25, 3)
+    ours = fastbfgs.minimize(fun, xp.array(x0[0]), progress=lambda *numbers: told.append(numbers))
+    theirs = fastbfgs.minimize(lambda x: tuple(each[0] for each in springs(x[None], c, 0.25)), x0[0], jac=True)
+    assert (ours.fun, ours.nit, ours.nfev) == (theirs.fun, theirs.nit, theirs.nfev)
+    assert len(told) == -(-ours.nfev // 3) and told[-1] == (1, 1, ours.nfev)
+    solver = Solver(xp.array(x0), maxiter=2)
+    solver.tell(*map(xp.array, springs(x0, c, 0.25)))
+    solver.run(fun)
+    assert solver.status.get().tolist() == [Status.MAXITER]
+
+
+BAD_OBJECTIVES = {
+    "no text": (lambda: fastbfgs.CudaObjective(print), TypeError, "source must be CUDA C"),
+    "a NumPy array": (
+        lambda: solve_springs(np.zeros((4, 2))),
+        TypeError,
+        r"data\[0\] must be a CuPy array on device 0",
+    ),
+    "a list": (
+        lambda: solve_springs([1.0]),
+        TypeError,
+        r"data\[0\] must be a number, or a CuPy array of.*list",
+    ),
+    "complex": (lambda: solve_springs(xp.array([1j])), TypeError, "of dtype complex128"),
+    "elsewhere": (lambda: solve_springs(away(X0)), ValueError, r"data\[0\] must be on device 0"),
+    "not contiguous": (lambda: solve_springs(xp.array(X0).T), ValueError, r"data\[0\] must be C-contiguous"),
+    "wrong source": (
+        lambda: fastbfgs.minimize(fastbfgs.CudaObjective("nothing"), xp.array(X0)),
+        ValueError,
+        "the source of the CudaObjective does not compile for these members: .*objective:1",
+    ),
+    "x0 on the host": (
+        lambda: fastbfgs.minimize(fastbfgs.CudaObjective(SPRINGS, 1, 1.0, 2), X0),
+        TypeError,
+        "a CudaObjective runs on a GPU, and x0 is not there",
+    ),
+    "a solver on the host": (
+        lambda: Solver(X0).run(fastbfgs.CudaObjective(SPRINGS, 1, 1.0, 2)),
+        TypeError,
+        "a CudaObjective runs on a GPU, and x0 is not there",
+    ),
+    "jac": (
+        lambda: fastbfgs.minimize(fastbfgs.CudaObjective(SPRINGS, 1, 1.0, 2), xp.array(X0), jac=print),
+        ValueError,
+        "gives f and g, so jac must be True or left out",
+    ),
+    "callback": (
+        lambda: fastbfgs.minimize(fastbfgs.CudaObjective(SPRINGS, 1, 1.0, 2), xp.array(X0), callback=print),
+        ValueError,
+        "no callback can be called",
+    ),
+}
+
+
+def solve_springs(c):
+    fastbfgs.minimize(fastbfgs.CudaObjective(SPRINGS, c, 1.0, 2), xp.array(X0))
+
+
+@pytest.mark.parametrize(("call", "error", "match"), BAD_OBJECTIVES.values(), ids=BAD_OBJECTIVES)
+def test_bad_objectives_in_cuda(call, error, match):
+    with pytest.raises(error, match=f"(?s){match}"):
+        call()
+
+
+# ----------------------------------------------------------------------------------------------
 # Bad input
 
 
@@ -554,6 +670,10 @@ def test_options_are_all_passed_on():
 
 def test_readme(capsys):
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```python\n(import cupy\n.*?)^```", text, re.MULTILINE | re.DOTALL)
-    exec(compile(block.replace("10_000", "20"), "README.md", "exec"), {"fastbfgs": fastbfgs})
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    names = {"fastbfgs": fastbfgs}
+    for block in blocks:
+        if "cupy" in block:
+            exec(compile(block.replace("10_000", "20"), "README.md", "exec"), names)
     assert "cupy.ndarray" in capsys.readouterr().out
+    assert names["run"].success.get().all()

@@ -37,6 +37,7 @@ FACE = {"fastbfgs"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__.py": {
         "_version",
+        "fused",
         "kernels.advance",
         "minimize",
         "native",
@@ -57,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "differences",
         "driver",
         "foreign",
+        "fused",
         "interop",
         "inverse",
         "native",
@@ -86,6 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cuda",
         "device",
         "foreign",
+        "fused",
         "interop",
         "kernels.advance",
         "native",
@@ -108,7 +111,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backend.pyx": set(),
     "crew.pyx": {"atomics", "kernels.state", "threads"},
     "crew.pxd": {"kernels.state"},
-    "cuda.py": {"backend", "device", "kernels.advance"},
+    "cuda.py": {"backend", "device", "fused", "kernels.advance"},
+    "fused.py": set(),
     "device.py": {"foreign", "interop"},
     "cpu.pyx": {"backend", "crew", "threads"} | KERNELS,
     "cpu.pxd": {"backend"} | KERNELS,

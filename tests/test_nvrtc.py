@@ -13,11 +13,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from fastbfgs.cuda import OPTIONS, THREADS, instances, source
+from fastbfgs.cuda import KERNELS, OPTIONS, THREADS, instances, source
+from fastbfgs.fused import CudaObjective
 
 NVIDIA = importlib.util.find_spec("nvidia")
 FOLDERS = [] if NVIDIA is None else list(NVIDIA.submodule_search_locations or ())
@@ -89,6 +91,36 @@ def test_every_kernel_compiles_without_spills(architecture, dtype, threads, meth
     assert [kernel for kernel in kernels if kernel[1:] != ("0", "0")] == [], log
     # No room in memory either that a thread has to itself, except the products and the model within bounds.
     assert all(int(size) <= 128 * (method == "L-BFGS-B") for size in re.findall(r"(\d+) bytes stack frame", log)), log
+
+
+DECAY = """
+    template <typename T>
+    __device__ double objective(long long member, long long n, const T *x, T *g, const T *t, const T *y, long long m) {
+        double f = 0.0, g0 = 0.0, g1 = 0.0, g2 = 0.0;
+        for (long long i = 0; i < m; i++) {
+            const double e = exp(-x[1] * t[i]), r = x[0] * e + x[2] - y[member * m + i];
+            f += 0.5 * r * r;
+            g0 += r * e;
+            g1 -= r * x[0] * t[i] * e;
+            g2 += r;
+        }
+        g[0] = (T)g0, g[1] = (T)g1, g[2] = (T)g2;
+        return f;
+    }
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("architecture", "floating"), [("sm_90", "float"), ("sm_80", "double")])
+def test_whole_runs_compile_without_spills(architecture, floating, method):
+    dtype = np.dtype(np.float32 if floating == "float" else np.float64)
+    array = SimpleNamespace(dtype=dtype, ndim=1, flags=SimpleNamespace(c_contiguous=True))
+    text = CudaObjective(DECAY, array, array, 50).code(source(), (KERNELS / "solve.cuh").read_text(encoding="utf-8"))
+    kind = f"{'BFGS' if method == 'BFGS' else 'LBFGS'}, {'true' if method == 'L-BFGS-B' else 'false'}"
+    log, code = Compiler(LIBRARIES[-1]).compile(text, [f"solve<{floating}, {kind}>"], architecture)
+    assert code[:4] == b"\x7fELF"
+    assert re.search(r"Compiling entry function '\w*solve\w*'", log)
+    assert set(re.findall(r"(\d+) bytes spill", log)) == {"0"}, log
 
 
 def test_spills_would_be_seen():
