@@ -22,8 +22,8 @@
 #
 # Whole runs on a compiled Rosenbrock function, AVX2, B = 10,000, us an evaluation: n = 2: 0.138 instead of 0.186 (one
 # member at a time, SSE2), n = 10: 0.197 instead of 0.280, n = 20: 0.305 instead of 0.409, n = 32: 0.44 instead of 0.49.
-# In SSE2 n = 10 takes 0.26 and n = 20 more than one at a time: hence FASTBFGS_NARROW. In AVX-512 (another machine, where
-# AVX2 takes 0.076, 0.107) eight lanes a register take 0.068 and 0.107, four lanes 0.077 and 0.115.
+# In SSE2 n = 10 takes 0.26 and n = 20 more than one at a time: hence FASTBFGS_NARROW. In AVX-512 (another machine,
+# where AVX2 takes 0.076, 0.107) eight lanes a register take 0.068 and 0.107, four lanes 0.077 and 0.115.
 
 from cython cimport floating
 
