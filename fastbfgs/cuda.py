@@ -28,6 +28,12 @@ By n alone, and never by B: the order of sums depends on it, and a member is to 
 Not measured yet: nothing of this has run on a GPU.
 """
 
+LARGE = 100_000
+"""Coordinates from which on all blocks share a member of L-BFGS without bounds, see kernels/large.cuh. Not measured."""
+
+_LARGE_BLOCK, _MOST_SLOTS, _MOST_SUMS = 256, 65, 8 + 5 * 65
+"""As kernels/large.cuh has them."""
+
 RUN = np.dtype(
     [(name, np.int64) for name in ("n", "m")]
     + [(name, np.int32) for name in ("method", "scale_h0", "tables")]
@@ -38,6 +44,9 @@ RUN = np.dtype(
     align=True,
 )
 """`Run` of kernels/advance.cu: what is the same in every launch."""
+
+_NULL = np.uint64(0)
+"""A pointer to nothing."""
 
 _BLOCK = 128
 """Threads of a block, unless one member has more."""
@@ -67,15 +76,24 @@ def instances(dtype: Any, threads: int, method: str, bounded: bool) -> dict[str,
     return {"open_all": f"open_all<{kind}>", "points": f"points<{kind}>", "tell": f"tell<{kind}, {which}>"}
 
 
+def instance_of_large(dtype: Any) -> str:
+    """Return the C++ name of the kernel for large members."""
+    return f"tell_large<{'float' if dtype == np.float32 else 'double'}>"
+
+
 OPTIONS = ("--std=c++17", "--fmad=false")
-"""Of the compiler. No fused multiply-add: see setup.py."""
+"""Of the compiler. No fused multiply-add: see setup.py. (CuPy adds -ftz=true: float32 numbers below 1e-38 are 0.)"""
 
 
 @cache
-def _kernels(xp: Any, device: int, dtype: Any, threads: int, method: str, bounded: bool) -> dict[str, Any]:
+def _kernels(xp: Any, device: int, dtype: Any, threads: int, method: str, bounded: bool, large: bool) -> dict[str, Any]:
     """Return the compiled kernels of one kind of run, by name. CuPy keeps them on disk, too."""
     names = instances(dtype, threads, method, bounded)
-    module = xp.RawModule(code=source(), options=OPTIONS, name_expressions=tuple(names.values()))
+    if large:
+        names = {"open_all": names["open_all"], "tell_large": instance_of_large(dtype)}
+    module = xp.RawModule(
+        code=source(), options=OPTIONS, name_expressions=tuple(names.values()), enable_cooperative_groups=large
+    )
     return {name: module.get_function(instance) for name, instance in names.items()}
 
 
@@ -104,26 +122,34 @@ class Footprint:
     itemsize : int
         Of x.
     bounded : bool
+    large_blocks : int
+        How many share a member; 0 unless it is large.
     """
 
-    def __init__(self, n: int, m: int, itemsize: int, bounded: bool) -> None:
+    def __init__(self, n: int, m: int, itemsize: int, bounded: bool, large_blocks: int = 0) -> None:
         self.record = RECORD.itemsize + 8 * m + (16 * m * m if bounded else 0)
         self.vector = (4 + (2 * m if m else 1 + n)) * n
+        self.fixed = 8
+        if large_blocks:
+            self.record = RECORD.itemsize + 8 * (3 * (m + 1) + 2 * (m + 1) ** 2)
+            self.vector = (3 + 2 * (m + 1)) * n
+            self.fixed += 8 + 2 * 8 * large_blocks * _MOST_SUMS
         self.call = 2 * n * itemsize + 17  # x of this call and of the last; rows of both, and who has moved
         self.member = self.record + self.vector * itemsize + self.call
-        self.room = 8 * m
+        self.room = 0 if large_blocks else 8 * m
         if bounded:
             self.room += 8 * (5 * m * m + 11 * m + 3 * n) + -(-(1 + _columns_of(n)) * n * itemsize // 8) * 8
         self.formula = f"{self.member} bytes a member, and {self.room} bytes of scratch for each of at most {{groups}}"
 
     def total(self, B: int, groups: int) -> int:
         """Return what B members take, `groups` of which are advanced at a time."""
-        return B * self.member + min(B, groups) * self.room + 8
+        return B * self.member + min(B, groups) * self.room + self.fixed
 
     def most(self, free: int, groups: int) -> int:
         """Return the largest B for which `total` is at most `free`."""
-        alone = max(0, free - 8) // (self.member + self.room)
-        return alone if alone <= groups else max(0, free - 8 - groups * self.room) // self.member
+        free = max(0, free - self.fixed)
+        alone = free // (self.member + self.room)
+        return alone if alone <= groups else max(0, free - groups * self.room) // self.member
 
 
 class CUDA(Backend):
@@ -166,8 +192,15 @@ class CUDA(Backend):
         self.h0, self.box = h0, box
         self.threads = threads_of(self.n) if threads is None else threads
         self.block = max(_BLOCK, self.threads)
-        self.footprint = Footprint(self.n, self.m, self.dtype.itemsize, box is not None)
-        self.blocks = _BLOCKS * xp.cuda.Device(arrays.device).attributes["MultiProcessorCount"]
+        processors = xp.cuda.Device(arrays.device).attributes["MultiProcessorCount"]
+        self.large = (
+            self.n >= LARGE and box is None and 0 < self.m < _MOST_SLOTS and options.norm in (np.inf, 2.0)
+            and threads is None
+        )  # fmt: skip
+        self.blocks = processors if self.large else _BLOCKS * processors
+        self.footprint = Footprint(
+            self.n, self.m, self.dtype.itemsize, box is not None, self.blocks if self.large else 0
+        )
         groups = self.blocks * (self.block // self.threads)
         self._require_memory(groups)
 
@@ -207,7 +240,12 @@ class CUDA(Backend):
             self._run[name] = value
         for name in "c1 c2 gtol ftol frtol fatol xtol xrtol norm maxiter maxfun maxls".split():
             self._run[name] = getattr(options, name)
-        self._kernels = _kernels(xp, arrays.device, self.dtype, self.threads, options.method, box is not None)
+        self._kernels = _kernels(
+            xp, arrays.device, self.dtype, self.threads, options.method, box is not None, self.large
+        )
+        if self.large:
+            self._sums = xp.empty((2, self.blocks, _MOST_SUMS), np.float64)
+            self._arrived = xp.zeros(1, np.uint64)
         self._launch("open_all", self.B, np.int64(self.B), x0)
         self.all_rows = xp.arange(self.B, dtype=np.int64)
         self.finished = 0
@@ -237,6 +275,17 @@ class CUDA(Backend):
             blocks = min(self.blocks, -(-count // groups))
             self._kernels[name]((blocks,), (self.block,), (self._run, *arguments))
 
+    def _share(self, rows: Any, f: Any, narrow: Any, g: Any, x: Any, moved: Any) -> None:
+        """Launch all blocks over one large member after another."""
+        if len(rows):
+            arguments = (self._rows(rows), np.int64(len(rows)), f, narrow, g, x, moved, self._sums, self._arrived)
+            self._kernels["tell_large"]((self.blocks,), (_LARGE_BLOCK,), (self._run, *arguments))
+
+    def _ring(self) -> Any:
+        """Return the slots of all members, (B, slots, 2, n), a view; of each the s, or p, and the y."""
+        first, slots = (3, self.m + 1) if self.large else (4, self.m)
+        return self.vectors[:, first * self.n :].reshape(self.B, slots, 2, self.n)
+
     def _field(self, name: str) -> Any:
         """Return a view of one scalar of every record (B,)."""
         kind, at = RECORD.fields[name][:2]  # type: ignore[index]
@@ -244,7 +293,7 @@ class CUDA(Backend):
 
     def _rows(self, rows: Any) -> Any:
         """Return what a kernel takes for `rows`: nothing for all members, in order."""
-        return None if len(rows) == self.B else rows
+        return _NULL if len(rows) == self.B else rows
 
     def points(self, rows: Any) -> Any:
         """Return the points that `rows` (k,) ask about, or rest at: (k, n), the caller's to keep."""
@@ -253,7 +302,10 @@ class CUDA(Backend):
         if told is rows:
             return x
         x = self.xp.empty((len(rows), self.n), self.dtype)
-        self._launch("points", len(rows), self._rows(rows), np.int64(len(rows)), x)
+        if self.large:
+            self._share(rows, _NULL, np.int32(0), _NULL, x, _NULL)
+        else:
+            self._launch("points", len(rows), self._rows(rows), np.int64(len(rows)), x)
         return x
 
     def point_one(self) -> Any:
@@ -273,7 +325,10 @@ class CUDA(Backend):
         g = self.arrays.gradients(g, count, self.n, self.dtype, source)
         x = self.xp.empty((count, self.n), self.dtype)
         narrow = np.int32(f.dtype == np.float32)
-        self._launch("tell", count, self._rows(rows), np.int64(count), f, narrow, g, x, self._moved)
+        if self.large:
+            self._share(rows, f, narrow, g, x, self._moved)
+        else:
+            self._launch("tell", count, self._rows(rows), np.int64(count), f, narrow, g, x, self._moved)
         self._next, self._told = (rows, x), count
         stream = self.xp.cuda.get_current_stream()
         self._finished.data.copy_to_host_async(self._flag.ctypes.data, 8, stream)
@@ -313,6 +368,8 @@ class CUDA(Backend):
             If the objective does not compile, or its data are on another device.
         """
         xp, n = self.xp, self.n
+        if self.large:
+            raise ValueError(f"a CudaObjective is for members of less than {LARGE} coordinates; got {n}")
         blocks = min(self.blocks, -(-self.B // _BLOCK))
         threads = blocks * _BLOCK
         needed = threads * (self.footprint.room + 2 * n * self.dtype.itemsize)
@@ -380,23 +437,19 @@ class CUDA(Backend):
         self._finished[0] = int(self._flag[0])
         self._counted = 0
 
-    def searches(self) -> tuple[Any, Any]:
-        """Return copies of the records' fixed part (B, bytes), and of x | g | p | g_lo (B, 4 n)."""
-        return self.records[:, : RECORD.itemsize].copy(), self.vectors[:, : 4 * self.n].copy()
-
     def pairs(self, b: int) -> tuple[Any, Any]:
         """Return copies of member b's s and y, (count, n) each, oldest first."""
         count, head = (int(self._field(name)[b]) for name in ("count", "head"))
-        slots = self.xp.asarray((np.arange(head - count, head) % self.m).astype(np.int64))
-        ring = self.vectors[b, 4 * self.n :].reshape(self.m, 2, self.n)[slots]
-        return ring[:, 0].copy(), ring[:, 1].copy()
+        ring = self._ring()[b]
+        pairs = ring[self.xp.asarray((np.arange(head - count, head) % len(ring)).astype(np.int64))]
+        return pairs[:, 0].copy(), pairs[:, 1].copy()
 
     def memories(self) -> tuple[Any, Any]:
         """Return copies of the s and y of all members, (m, B, n) each: the newest last, zeros where there is none."""
         xp, m = self.xp, self.m
         ago = xp.arange(m)[::-1].reshape(m, 1)  # 0 for the newest
-        slots = (self._field("head").astype(np.int64) - 1 - ago) % m
-        ring = self.vectors[:, 4 * self.n :].reshape(self.B, m, 2, self.n)
+        ring = self._ring()
+        slots = (self._field("head").astype(np.int64) - 1 - ago) % ring.shape[1]
         there = (ago < self._field("count")).reshape(m, self.B, 1)
         s, y = (xp.where(there, ring[self.all_rows, slots, k], 0).astype(self.dtype) for k in range(2))
         return s, y

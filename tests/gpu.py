@@ -16,9 +16,14 @@ from fastbfgs.cuda import CUDA
 from fastbfgs.device import Arrays
 from tests import test_cuda
 from tests.test_cuda import (  # noqa: F401
+    test_a_pair_that_is_not_learnt_keeps_the_oldest,
+    test_blocks_agree_in_whatever_order_they_take_turns,
+    test_blocks_take_several_panels_each,
     test_every_option_and_every_end,
     test_four_threads_have_the_bits_of_one_where_nothing_is_left_over,
     test_initial_inverse_hessians,
+    test_large_members_have_every_option_and_every_end,
+    test_large_members_take_the_way_of_the_cpu,
     test_more_threads_solve_the_same_problems,
     test_more_threads_take_the_same_way,
     test_one_thread_has_the_bits_of_the_cpu,
@@ -26,6 +31,7 @@ from tests.test_cuda import (  # noqa: F401
     test_one_thread_has_the_bits_of_the_cpu_within_bounds,
     test_rows_and_what_has_moved,
     test_stopping,
+    test_the_pairs_of_large_members,
     test_threads_agree_in_whatever_order_they_take_turns,
 )
 from tests.test_device import SPRINGS, springs
@@ -134,6 +140,19 @@ def test_one_problem():
     result = fastbfgs.minimize(lambda x: bowls(x, c), x0, jac=True, method="L-BFGS")
     assert result.success and isinstance(result.x, cupy.ndarray) and type(result.fun) is float
     assert float(abs(result.x - c).max()) < 1e-3
+
+
+@DTYPES
+@pytest.mark.parametrize(("B", "n"), [(1, 10**6), (3, 150_000)])
+def test_very_many_coordinates(B, n, dtype):
+    x0, c = (cupy.asarray(each) for each in data(B, n, dtype))
+    options = {"gtol": 1e-2 if dtype == np.float32 else 1e-6, "ftol": 0.0}
+    results = [
+        fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,), method="L-BFGS", options=options) for _ in range(2)
+    ]
+    assert bool(results[0].success.all())
+    assert float(abs(results[0].x - c).max()) < 1e-2
+    np.testing.assert_array_equal(results[0].x.get(), results[1].x.get())
 
 
 def test_callbacks_and_rows():

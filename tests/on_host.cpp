@@ -4,6 +4,7 @@
 // (`order`), and no result may depend on it: a number that one thread stores, and another one loads without `sync`
 // in between, comes out differently.
 // What would hang a GPU, a barrier that not all of its threads come to, is an error here.
+// The blocks of a launch run one after another; those of a cooperative one together.
 
 #include <setjmp.h>
 #include <ucontext.h>
@@ -26,7 +27,8 @@ using std::fabs, std::fmax, std::fmin, std::ilogb, std::isfinite, std::ldexp, st
 #define __forceinline__
 #define __global__
 #define __launch_bounds__(...)
-#define __shared__ static
+#define __shared__ static                                   // for blocks that run one after another
+#define SHARED(type, name) type &name = *static_cast<type *>(shared_by_block(sizeof(type)))
 
 namespace {
 
@@ -51,7 +53,7 @@ struct Fibre {
     jmp_buf goes_on;
     bool begun = false;
     std::unique_ptr<char[]> stack;
-    unsigned thread = 0;
+    unsigned thread = 0, block = 0;
     bool done = false;
 };
 
@@ -60,8 +62,10 @@ struct Machine {
     jmp_buf scheduler;
     Fibre *at = nullptr;
     std::function<void()> body;
-    std::vector<Barrier> barriers;                          // of the block, then one for each lane that a mask begins at
-    std::vector<std::uint64_t> slots;                       // what each thread shows to the others
+    // By block: its own, then one for each lane that a mask begins at.
+    std::vector<std::vector<Barrier>> barriers;
+    std::vector<std::vector<std::uint64_t>> slots;          // what each of its threads shows to the others
+    std::vector<std::vector<char>> shared;
     bool progress = false;
     std::string error;
 } machine;
@@ -111,22 +115,28 @@ void wait_in_warp(unsigned mask, const char *kind) {
     const unsigned warp = threadIdx.x / 32;
     if (!(mask >> threadIdx.x % 32 & 1))
         machine.error = std::string("a thread is not in its own mask, in ") + kind;
-    wait(machine.barriers[1 + 32 * warp + __builtin_ctz(mask)], __builtin_popcount(mask), kind, mask);
+    wait(machine.barriers[blockIdx.x][1 + 32 * warp + __builtin_ctz(mask)], __builtin_popcount(mask), kind, mask);
 }
 
-/// Run the block's threads to their ends, taking turns as `order` says: 0 up, 1 down, else at random.
-void run_block(unsigned order) {
-    machine.barriers.assign(1 + 32 * ((blockDim.x + 31) / 32), Barrier());
-    machine.slots.assign(blockDim.x, 0);
-    if (blockDim.x == 1) {
-        threadIdx.x = 0;
-        machine.body();
-        return;
-    }
-    machine.fibres.resize(blockDim.x);
+void *shared_by_block(std::size_t size) {
+    auto &room = machine.shared[blockIdx.x];
+    if (room.size() < size)
+        room.resize(size);
+    return room.data();
+}
+
+/// Run the threads of these blocks to their ends, taking turns as `order` says: 0 up, 1 down, else at random.
+void run_blocks(unsigned first, unsigned last, unsigned order) {
+    machine.barriers.assign(gridDim.x, std::vector<Barrier>(1 + 32 * ((blockDim.x + 31) / 32)));
+    machine.slots.assign(gridDim.x, std::vector<std::uint64_t>(blockDim.x));
+    machine.shared.assign(gridDim.x, {});
+    if (machine.fibres.size() < (last - first) * blockDim.x)
+        machine.fibres = std::vector<Fibre>((last - first) * blockDim.x);
     std::vector<Fibre *> turns;
-    for (unsigned thread = 0; thread < blockDim.x; thread++) {
-        Fibre &fibre = machine.fibres[thread];
+    for (unsigned k = 0; k < (last - first) * blockDim.x; k++) {
+        const unsigned thread = k % blockDim.x;
+        Fibre &fibre = machine.fibres[k];
+        fibre.block = first + k / blockDim.x;
         if (!fibre.stack)
             fibre.stack = std::make_unique<char[]>(STACK);
         fibre.thread = thread;
@@ -150,6 +160,7 @@ void run_block(unsigned order) {
                 continue;
             machine.at = fibre;
             threadIdx.x = fibre->thread;
+            blockIdx.x = fibre->block;
             let(*fibre);
         }
         if (!machine.progress && machine.error.empty()) {
@@ -168,26 +179,28 @@ inline void __syncwarp(unsigned mask) {
 }
 
 inline void __syncthreads() {
-    wait(machine.barriers[0], (int)blockDim.x, "__syncthreads", 0);
+    wait(machine.barriers[blockIdx.x][0], (int)blockDim.x, "__syncthreads", 0);
 }
 
 inline double __shfl_xor_sync(unsigned mask, double value, int k) {
     const unsigned me = threadIdx.x;
-    std::memcpy(&machine.slots[me], &value, sizeof value);
+    auto &slots = machine.slots[blockIdx.x];
+    std::memcpy(&slots[me], &value, sizeof value);
     wait_in_warp(mask, "__shfl_xor_sync");
     double other;
-    std::memcpy(&other, &machine.slots[(me & ~31u) | ((me % 32) ^ (unsigned)k)], sizeof other);
+    std::memcpy(&other, &slots[(me & ~31u) | ((me % 32) ^ (unsigned)k)], sizeof other);
     wait_in_warp(mask, "__shfl_xor_sync, read");
     return other;
 }
 
 inline unsigned __ballot_sync(unsigned mask, bool claim) {
-    machine.slots[threadIdx.x] = claim;
+    auto &slots = machine.slots[blockIdx.x];
+    slots[threadIdx.x] = claim;
     wait_in_warp(mask, "__ballot_sync");
     unsigned those = 0;
     for (unsigned lane = 0; lane < 32; lane++)
         if (mask >> lane & 1)
-            those |= (unsigned)machine.slots[(threadIdx.x & ~31u) + lane] << lane;
+            those |= (unsigned)slots[(threadIdx.x & ~31u) + lane] << lane;
     wait_in_warp(mask, "__ballot_sync, read");
     return those;
 }
@@ -196,8 +209,16 @@ inline int __popc(unsigned bits) {
     return __builtin_popcount(bits);
 }
 
-inline void atomicAdd(unsigned long long *sum, unsigned long long value) {
+inline unsigned long long atomicAdd(unsigned long long *sum, unsigned long long value) {
+    machine.progress = true;
     *sum += value;
+    return *sum - value;
+}
+
+inline void __threadfence() {}
+
+inline void __nanosleep(unsigned) {
+    yield();
 }
 
 }  // namespace
@@ -280,8 +301,22 @@ bool launch_of(const std::string &name, void **arguments, std::function<void()> 
     return launch_of<float, SIZE>(name, arguments, body) || launch_of<double, SIZE>(name, arguments, body);
 }
 
+template <typename floating>
+bool launch_large(const std::string &name, void **arguments, std::function<void()> &body) {
+    auto &run = at<Run<floating>>(arguments, 0);
+    body = [=, &run] {
+        tell_large<floating>(run, at<const Index *>(arguments, 1), at<Index>(arguments, 2),
+                             at<const void *>(arguments, 3), at<int>(arguments, 4),
+                             at<const floating *>(arguments, 5), at<floating *>(arguments, 6),
+                             at<unsigned char *>(arguments, 7), at<double *>(arguments, 8),
+                             at<unsigned long long *>(arguments, 9));
+    };
+    return name == (sizeof(floating) == 4 ? "tell_large<float>" : "tell_large<double>");
+}
+
 bool launch_any(const std::string &name, void **arguments, std::function<void()> &body) {
-    return launch_of<1>(name, arguments, body) || launch_of<4>(name, arguments, body)
+    return launch_large<float>(name, arguments, body) || launch_large<double>(name, arguments, body)
+        || launch_of<1>(name, arguments, body) || launch_of<4>(name, arguments, body)
         || launch_of<8>(name, arguments, body) || launch_of<16>(name, arguments, body)
         || launch_of<32>(name, arguments, body) || launch_of<128>(name, arguments, body)
         || launch_of<256>(name, arguments, body);
@@ -300,8 +335,11 @@ const char *launch(const char *name, unsigned grid, unsigned block, void **argum
         machine.error = std::string("not built for the host: ") + name;
     gridDim.x = grid;
     blockDim.x = block;
-    for (blockIdx.x = 0; blockIdx.x < grid && machine.error.empty(); blockIdx.x++)
-        run_block(order);
+    if (std::strncmp(name, "tell_large", 10) == 0)
+        run_blocks(0, grid, order);
+    else
+        for (unsigned first = 0; first < grid && machine.error.empty(); first++)
+            run_blocks(first, first + 1, order);
     return machine.error.empty() ? nullptr : machine.error.c_str();
 }
 

@@ -287,8 +287,9 @@ class Function:
 
 
 class RawModule:
-    def __init__(self, code: str, options, name_expressions) -> None:
+    def __init__(self, code: str, options, name_expressions, enable_cooperative_groups=False) -> None:
         assert options == OPTIONS
+        assert enable_cooperative_groups == any("large" in name for name in name_expressions)
         self.names = name_expressions
         self.code = None if code == source() else code
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbfgs import Options, Status
+from fastbfgs import Options, Status, cuda
 from fastbfgs.cpu import CPU
 from fastbfgs.cuda import CUDA, RUN, THREADS, Footprint, source, threads_of
 from fastbfgs.device import Arrays
@@ -319,6 +319,133 @@ def test_more_threads_solve_the_same_problems(threads, name):
 
 
 # ----------------------------------------------------------------------------------------------
+# All blocks for a member
+
+
+def large(x0, options, h0=None) -> CUDA:
+    start = xp.array(x0)
+    backend = CUDA(start, options, None if h0 is None else xp.array(h0), None, Arrays(start))
+    assert backend.large
+    return backend
+
+
+def run_of(backend, fun, most=10**6, points=None) -> CUDA:
+    """Let a CUDA backend ask and tell, at most so often; keep the points if asked."""
+    while bool((backend.statuses() < 0).any().get()) and most:
+        x = backend.points(backend.all_rows).get()
+        if points is not None:
+            points.append(x)
+        backend.tell(backend.all_rows, *map(xp.array, fun(x)))
+        most -= 1
+    return backend
+
+
+@DTYPES
+@pytest.mark.parametrize("given", [None, "shared", "own"])
+@pytest.mark.parametrize("n", [40, 700, 1100])
+def test_large_members_take_the_way_of_the_cpu(n, given, dtype, monkeypatch):
+    monkeypatch.setattr(cuda, "LARGE", 40)
+    fun, x0, _ = walls(n, dtype)
+    h0 = None if given is None else np.random.default_rng(n).uniform(0.02, 0.2, x0.shape).astype(dtype)
+    h0 = h0[0] if given == "shared" else h0
+    options = Options(history=4, ftol=0.0, gtol=1e-5 if dtype == np.float64 else 1e-2)
+    ours, theirs = [], []
+    backend = run_of(large(x0, options, h0), fun, points=ours)
+    cpu = CPU(x0, options, h0, None, 1)
+    while (cpu.statuses() < 0).any():
+        theirs.append(cpu.points(np.arange(2)))
+        f, g = fun(theirs[-1])
+        cpu.tell(np.arange(2), f.astype(np.float64), g)
+    close = {"rtol": 1e-6, "atol": 1e-8} if dtype == np.float64 else {"rtol": 1e-2, "atol": 1e-2}
+    for a, b in zip(ours[:12], theirs[:12], strict=True):
+        np.testing.assert_allclose(a, b, **close)
+    np.testing.assert_array_equal(backend.statuses().get(), cpu.statuses())
+    np.testing.assert_allclose(backend.snapshot()[1].get(), cpu.snapshot()[1], 1e-3, 1e-6)
+    assert abs(len(ours) - len(theirs)) <= 2
+
+
+def test_blocks_take_several_panels_each(monkeypatch):
+    monkeypatch.setattr(cuda, "LARGE", 40)
+    fun, x0, _ = walls(40_000, np.float64)
+    options, ours = Options(history=3), []
+    run_of(large(x0[:1], options), fun, 9, ours)
+    cpu = CPU(x0[:1], options, None, None, 1)
+    for point in ours:
+        theirs = cpu.points(np.arange(1))
+        np.testing.assert_allclose(point, theirs, 1e-7, 1e-9)
+        cpu.tell(np.arange(1), *fun(theirs))
+
+
+def test_a_pair_that_is_not_learnt_keeps_the_oldest(monkeypatch):
+    """Its products with the new g are then missing, and are formed by themselves."""
+    monkeypatch.setattr(cuda, "LARGE", 3)
+    x0, scale, calls = np.array([[3.0, -2.0, 1.0]]), np.array([1.0, 5.0, 20.0]), []
+
+    def fun(x):
+        calls.append(1)
+        if len(calls) in (9, 10, 12):  # ever steeper downhill: no curvature
+            return np.array([-1e3 * len(calls)]), np.array([[1.0, 2.0, -1.0]]) * 10.0 ** len(calls)
+        f = (0.5 * scale * x**2 + 0.25 * x**4).sum(axis=1) - 1e4 * (len(calls) > 8) * len(calls)
+        return f, scale * x + x**3
+
+    options, points = Options(history=2, maxls=1, maxfun=16, gtol=0.0, ftol=0.0), []
+    run_of(large(x0, options), fun, points=points)
+    calls.clear()
+    cpu = Pair(x0, options).cpu
+    missing = 0
+    for point in points:
+        theirs = cpu.points(np.arange(1))
+        np.testing.assert_allclose(point, theirs, 1e-6, 1e-9)
+        before = int(cpu._members()["nit"][0]), int(cpu._members()["head"][0])
+        cpu.tell(np.arange(1), *fun(theirs))
+        members = cpu._members()
+        missing += members["nit"][0] > before[0] and members["head"][0] == before[1] and members["count"][0] == 2
+    assert missing
+
+
+@DTYPES
+def test_blocks_agree_in_whatever_order_they_take_turns(dtype, monkeypatch):
+    monkeypatch.setattr(cuda, "LARGE", 40)
+    fun, x0, _ = walls(700, dtype)
+    made = []
+    for order in (0, 1, 5):
+        monkeypatch.setattr(on_host, "order", order)
+        made.append(run_of(large(x0, Options(history=3, ftol=0.0)), fun, most=14))
+    for other in made[1:]:
+        np.testing.assert_array_equal(made[0].records.get(), other.records.get())
+        np.testing.assert_array_equal(made[0].vectors.get(), other.vectors.get())
+
+
+@DTYPES
+@pytest.mark.parametrize("end", [end for end in ENDS if "-inf" not in end])
+def test_large_members_have_every_option_and_every_end(end, dtype, monkeypatch):
+    monkeypatch.setattr(cuda, "LARGE", 3)
+    keywords, expected = ENDS[end]
+    x0 = np.full((7, 3), [1.0, 2.0, 3.0], dtype) * np.array([[1], [1], [2], [1], [1], [1], [0.01]], dtype)
+    cpu = run(strange, x0, Options(**keywords)).cpu
+    backend = run_of(large(x0, Options(**keywords)), strange)
+    assert expected <= {Status(status).name for status in backend.statuses().get()}
+    if "no tolerance" not in end:  # there rounding says which end it is
+        np.testing.assert_array_equal(backend.statuses().get()[:5], cpu.statuses()[:5])
+        np.testing.assert_allclose(backend.snapshot()[4].get()[:5], cpu.snapshot()[4][:5], atol=1)
+
+
+def test_the_pairs_of_large_members(monkeypatch):
+    monkeypatch.setattr(cuda, "LARGE", 40)
+    fun, x0, _ = walls(50, np.float64)
+    options = Options(history=3)
+    for most in (0, 2, 9):
+        backend, cpu = run_of(large(x0, options), fun, most), CPU(x0, options, None, None, 1)
+        for _ in range(most):
+            f, g = fun(cpu.points(np.arange(2)))
+            cpu.tell(np.arange(2), f, g)
+        for ours, theirs in zip(backend.memories(), cpu.memories(), strict=True):
+            np.testing.assert_allclose(ours.get(), theirs, 1e-6, 1e-9)
+        for ours, theirs in zip(backend.pairs(1), cpu.pairs(1), strict=True):
+            np.testing.assert_allclose(ours.get(), theirs, 1e-6, 1e-9)
+
+
+# ----------------------------------------------------------------------------------------------
 # The backend
 
 
@@ -351,7 +478,14 @@ def test_the_largest_batch_that_fits(free, bounded):
 @pytest.mark.parametrize(("method", "bounded"), [("L-BFGS", False), ("BFGS", False), ("L-BFGS-B", True)])
 def test_what_is_taken_is_what_the_formula_says(method, bounded):
     _, x0, box = walls(20, np.float32)
-    cuda = Pair(x0, Options(method=method), box=box if bounded else None, threads=16).cuda
-    held = (cuda.records, cuda.vectors, cuda._room, cuda._finished)
-    per_call = len(x0) * cuda.footprint.call
-    assert sum(array.nbytes for array in held) + per_call == cuda.footprint.total(2, 10**6)
+    backend = Pair(x0, Options(method=method), box=box if bounded else None, threads=16).cuda
+    held = (backend.records, backend.vectors, backend._room, backend._finished)
+    per_call = len(x0) * backend.footprint.call
+    assert sum(array.nbytes for array in held) + per_call == backend.footprint.total(2, 10**6)
+
+
+def test_what_large_members_take_is_what_the_formula_says(monkeypatch):
+    monkeypatch.setattr(cuda, "LARGE", 40)
+    backend = large(walls(50, np.float32)[1], Options())
+    held = (backend.records, backend.vectors, backend._room, backend._finished, backend._sums, backend._arrived)
+    assert sum(array.nbytes for array in held) + 2 * backend.footprint.call == backend.footprint.total(2, 10**6)

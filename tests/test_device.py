@@ -428,6 +428,12 @@ BAD_OBJECTIVES = {
 }
 
 
+def test_objectives_in_cuda_are_for_few_coordinates(monkeypatch):
+    monkeypatch.setattr(cuda, "LARGE", 2)
+    with pytest.raises(ValueError, match="a CudaObjective is for members of less than 2 coordinates; got 2"):
+        solve_springs(xp.array(X0))
+
+
 def solve_springs(c):
     fastbfgs.minimize(fastbfgs.CudaObjective(SPRINGS, c, 1.0, 2), xp.array(X0))
 

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastbfgs.cuda import KERNELS, OPTIONS, THREADS, instances, source
+from fastbfgs.cuda import KERNELS, OPTIONS, THREADS, instance_of_large, instances, source
 from fastbfgs.fused import CudaObjective
 
 NVIDIA = importlib.util.find_spec("nvidia")
@@ -120,6 +120,14 @@ def test_whole_runs_compile_without_spills(architecture, floating, method):
     log, code = Compiler(LIBRARIES[-1]).compile(text, [f"solve<{floating}, {kind}>"], architecture)
     assert code[:4] == b"\x7fELF"
     assert re.search(r"Compiling entry function '\w*solve\w*'", log)
+    assert set(re.findall(r"(\d+) bytes spill", log)) == {"0"}, log
+
+
+@pytest.mark.parametrize(("architecture", "dtype"), [("sm_90", np.float32), ("sm_80", np.float64)])
+def test_the_kernel_for_large_members_compiles_without_spills(architecture, dtype):
+    log, code = Compiler(LIBRARIES[-1]).compile(source(), [instance_of_large(dtype)], architecture)
+    assert code[:4] == b"\x7fELF"
+    assert re.search(r"Compiling entry function '\w*tell_large\w*'", log)
     assert set(re.findall(r"(\d+) bytes spill", log)) == {"0"}, log
 
 

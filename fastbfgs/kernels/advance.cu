@@ -135,3 +135,5 @@ __global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, SIZE > 128 || BOUNDED
         point(group, rules, member, v, box, x + k * n);
     }
 }
+
+#include "large.cuh"

@@ -1,8 +1,8 @@
 // Twin of dense.pxd: small matrices; see there.
 //
 // Column r of a matrix, or number r of a vector, belongs to thread r mod SIZE: alone it changes them, in the order of
-// dense.pxd. So all of this has the same bits for any number of threads. What comes in has been stored by its owners, in
-// view of all; so is what goes out.
+// dense.pxd. So all of this has the same bits for any number of threads. What comes in is in view of its owners; what
+// goes out is in view of all.
 
 /// a = U'U; false, and a spoilt, if it is not positive definite.
 template <class Group>

@@ -13,12 +13,16 @@
 #define NAN __longlong_as_double(0x7ff8000000000000ll)
 #endif
 
+#ifndef SHARED                                              // on_host.cpp gives each block its own
+#define SHARED(type, name) __shared__ type name
+#endif
+
 typedef long long Index;                                    // Py_ssize_t
 static_assert(sizeof(Index) == 8, "64 bits");
 
 template <int SIZE>
 struct Group {
-    static_assert(SIZE == 1 || SIZE == 2 || SIZE == 4 || SIZE == 8 || SIZE == 16 || SIZE % 32 == 0, "no part of a warp");
+    static_assert(SIZE % 32 == 0 || 32 % SIZE == 0, "no part of a warp");
     static constexpr int size = SIZE;
     static constexpr int warps = SIZE > 32 ? SIZE / 32 : 1;
     int turn = 0;                                           // which of two rooms the block's next sum uses

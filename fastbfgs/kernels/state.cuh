@@ -1,7 +1,7 @@
 // Twin of state.pxd: what the machine holds, with the same names in the same places; see there.
 //
-// A record and a row of vectors have the bytes that they have on the CPU. Only `rho` is found in another way: a thread's
-// Member is a copy, behind which no rho_j stand.
+// A record and a row of vectors have the bytes that they have on the CPU. Only `rho` is found in another way: behind a
+// thread's Member, which is a copy, stand no rho_j.
 
 enum Method { LBFGS, BFGS };
 
