@@ -258,8 +258,8 @@ class CUDA(Backend):
             raise MemoryError(
                 f"{self.B} members of {self.n} coordinates need {needed} bytes of device memory, besides what fun "
                 f"takes, and {free} are free. That is {size.formula.format(groups=groups)}: the largest batch that "
-                f"fits has {size.most(free, groups)} members. Solve the batch in pieces, remember fewer pairs, or use "
-                "float32."
+                f"fits has {size.most(free, groups)} members. Solve the batch in pieces, with chunk=, remember "
+                "fewer pairs, or use float32."
             )
 
     def _free(self) -> int:

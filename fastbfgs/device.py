@@ -101,6 +101,10 @@ class Arrays:
             )
         return given
 
+    def concatenate(self, arrays: list[Any]) -> Any:
+        """Return the rows of all arrays, one after another."""
+        return self.xp.concatenate(arrays)
+
     def enter(self, x0: Any, name: str = "x0") -> tuple[Any, None]:
         """Return what `start` does, and None, as `interop.enter` does for NumPy."""
         return self.start(x0, name), None

@@ -117,6 +117,10 @@ def argument(given: Any, name: str) -> np.ndarray:
         raise ValueError(f"{name} must be a regular array; NumPy cannot make one: {error}") from None
 
 
+concatenate = np.concatenate
+"""As `device.Arrays` has it."""
+
+
 def diagonal(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str = "h0") -> np.ndarray:
     """Return `h0`, called `name`, the diagonal of a positive definite matrix: a new array (n,) or (B, n) of `dtype`.
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache, lru_cache, partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from fastbfgs.foreign import on_host
 from fastbfgs.fused import CudaObjective
 from fastbfgs.inverse import InverseHessian
 from fastbfgs.native import Native, is_compiled
-from fastbfgs.objective import Differences, Objective
+from fastbfgs.objective import Differences, Objective, takes_rows
 from fastbfgs.observers import Callback, Progress
 from fastbfgs.options import Options, options_of
 from fastbfgs.outcome import optimize_result
@@ -123,6 +124,7 @@ def minimize(
     workers: int | None = None,
     progress: Any = None,
     record: Callable[[Accepted], Any] | None = None,
+    chunk: int | None = None,
 ) -> Any:
     """Minimise one smooth function, or a batch of them in one go, with SciPy's interface.
 
@@ -182,6 +184,11 @@ def minimize(
     compact : bool, optional
         Whether fun is called with the members alone that still run. Default: only if there are `batch_args` or fun
         takes ``rows``, and x0 is no JAX array; else every call has all rows, finished ones at their final point.
+    chunk : int, optional
+        Solve a batch in pieces of so many members, one after another: where the solver's memory, or what fun takes, is
+        too much for all at once. The results are the same, but for `calls`, the sum over the pieces. fun gets members
+        of one piece, with their rows of batch_args, and their indices in the whole batch as ``rows``. For NumPy and
+        CuPy; not with a compiled fun, callback, progress, record or return_all.
     workers : int, optional
         Threads for the solver's own work on a batch, or on one problem of at least 50,000 coordinates; default
         ``FASTBFGS_NUM_THREADS``, else all cores this process may use. Results do not depend on it.
@@ -293,6 +300,11 @@ def minimize(
         raise TypeError(f"fun must be callable; got {type(fun).__name__}")
     reader = interop if type(x0) is np.ndarray else device.reader(x0)
     start, library = reader.enter(x0)
+    if chunk is not None:
+        _refuse_in_pieces(chunk, start, compiled or library is not None, callback, progress, record, options)
+        given = {"args": args, "method": method, "jac": jac, "hess": hess, "hessp": hessp, "constraints": constraints}
+        given |= {"tol": tol, "compact": compact, "workers": workers}
+        return _in_pieces(chunk, fun, start, reader, batch_args, bounds, options, given)
     single, shape, n = start.ndim == 1, start.shape[:-1], start.shape[-1]
     if method is None:
         method = "BFGS" if single and bounds is None else "L-BFGS-B"
@@ -469,6 +481,83 @@ def bfgs(fun: Callable[..., Any], x0: Any, args: Any = (), **given: Any) -> Any:
            [0. , 0.1]])
     """
     return _as_method("BFGS", fun, x0, args, **given)
+
+
+def _refuse_in_pieces(
+    chunk: Any, start: Any, other: bool, callback: Any, progress: Any, record: Any, options: Any
+) -> None:
+    """Raise an error for what cannot be done in pieces."""
+    if isinstance(chunk, bool) or not isinstance(chunk, (int, np.integer)) or chunk < 1:
+        raise ValueError(f"chunk must be a positive integer, members at a time, or None; got {chunk!r}")
+    if start.ndim == 1:
+        raise ValueError("chunk is for a batch, x0 of shape (..., n); leave it out for one problem")
+    if other:
+        raise ValueError("chunk is for functions of NumPy or CuPy arrays; solve pieces by calls of your own")
+    asked = {"callback": callback, "progress": progress, "record": record}
+    asked["return_all"] = isinstance(options, Mapping) and options.get("return_all")
+    for name, value in asked.items():
+        if value:
+            raise ValueError(f"{name} does not go with chunk: it would see one piece at a time; leave one of them out")
+
+
+def _in_pieces(
+    chunk: int, fun: Any, start: Any, reader: Any, batch_args: Any, bounds: Any, options: Any, given: dict[str, Any]
+) -> BatchResult:
+    """Minimise `chunk` members of a batch at a time; return the results of all."""
+    shape, n = start.shape[:-1], start.shape[-1]
+    count = math.prod(shape)
+    if not isinstance(batch_args, (tuple, list)):
+        batch_args = (batch_args,)
+    arrays = _batch_arrays(tuple(batch_args), shape, reader) if len(batch_args) else ()
+    flat, jac, own = start.reshape(count, n), given.pop("jac"), given.pop("method") or "L-BFGS-B"
+    options = dict(options or {})
+    h0 = options.get("hess_inv0")
+
+    def part(whole: Any, first: int, axes: int) -> Any:
+        """Return the rows of a piece, if there is a row for each member: more axes than `axes`."""
+        if np.ndim(whole) <= axes:
+            return whole
+        whole = reader.argument(whole, "bounds and hess_inv0")
+        if whole.shape[: len(shape)] != shape:
+            return whole  # which is told below
+        return whole.reshape(count, *whole.shape[len(shape) :])[first : first + chunk]
+
+    pieces = []
+    for first in range(0, max(count, 1), chunk):
+        box = bounds
+        if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
+            box = SimpleNamespace(lb=part(bounds.lb, first, 1), ub=part(bounds.ub, first, 1))
+        if h0 is not None:
+            options["hess_inv0"] = part(h0, first, 2 if own.upper() == "BFGS" else 1)
+        pieces.append(
+            minimize(
+                _with_rows_from(first, fun),
+                flat[first : first + chunk],
+                method=own,
+                jac=_with_rows_from(first, jac),
+                bounds=box,
+                options=options or None,
+                batch_args=tuple([array[first : first + chunk] for array in arrays]),
+                **given,
+            )
+        )
+    names = [*_ARRAYS, *(["hess_inv"] if pieces[0].hess_inv is not None else [])]
+    fields: dict[str, Any] = {}
+    for name in names:
+        joined = reader.concatenate([getattr(piece, name) for piece in pieces])
+        fields[name] = joined.reshape(*shape, *joined.shape[1:])
+    return BatchResult(**fields, calls=sum(piece.calls for piece in pieces), method=pieces[0].method)
+
+
+def _with_rows_from(first: int, function: Any) -> Any:
+    """Return a function of the caller's that is given the indices of a piece in the whole batch."""
+    if not callable(function) or not takes_rows(function):
+        return function
+
+    def shifted(x: Any, *args: Any, rows: Any) -> Any:
+        return function(x, *args, rows=rows + first)
+
+    return shifted
 
 
 def _as_method(

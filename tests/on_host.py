@@ -206,6 +206,10 @@ def ascontiguousarray(given, dtype=None):
     return given if made is given._data else given._made(made)
 
 
+def concatenate(arrays):
+    return ndarray(np.concatenate([array._data for array in arrays]))
+
+
 def _function(name):
     def function(*args, **kwargs):
         assert not any(isinstance(each, np.ndarray) for each in args), "an array on the host"

@@ -194,6 +194,74 @@ def test_what_fun_raises_leaves_the_result_so_far():
     assert stopped.value.partial_result.nfev.get().tolist() == [3] * 6
 
 
+@pytest.mark.parametrize("kind", ["NumPy", "CuPy"])
+@pytest.mark.parametrize("method", ["L-BFGS", "BFGS", "L-BFGS-B"])
+@pytest.mark.parametrize("chunk", [1, 4, 6, 100])
+def test_in_pieces(chunk, method, kind):
+    """The bits are those of the whole batch."""
+    make = np.asarray if kind == "NumPy" else xp.array
+    x0, c = (make(each.reshape(2, 3, 4)) for each in data(6, 4))
+    keywords = {"jac": True, "batch_args": (c,), "method": method}
+    if method == "L-BFGS-B":
+        keywords["bounds"] = SimpleNamespace(lb=-0.5, ub=make(np.linspace(0.0, 2.0, 24).reshape(2, 3, 4)))
+    else:
+        h0 = np.full((2, 3, 4), 0.3) * np.arange(1, 7).reshape(2, 3, 1)
+        keywords["options"] = {"hess_inv0": make(h0[..., None] * np.eye(4) if method == "BFGS" else h0)}
+    whole, pieces = fastbfgs.minimize(bowls, x0, **keywords), fastbfgs.minimize(bowls, x0, chunk=chunk, **keywords)
+    for name in FIELDS if method != "BFGS" else (*FIELDS, "hess_inv"):
+        a, b = getattr(pieces, name), getattr(whole, name)
+        assert type(a) is type(b) and a.shape == b.shape and a.dtype == b.dtype, name
+        np.testing.assert_array_equal(*(each.get() if kind == "CuPy" else each for each in (a, b)), name)
+    assert pieces.calls >= whole.calls and pieces.method == whole.method
+
+
+def test_pieces_know_which_rows_they_are_and_share_what_all_share():
+    x0, c = data(7, 3)
+
+    def fun(x, *, rows):
+        assert len(x) <= 3
+        return bowls(x, c[rows])
+
+    keywords = {"bounds": [(-1.0, 1.0)] * 3, "options": {"maxcor": 3}}
+    whole = fastbfgs.minimize(lambda x, rows: bowls(x, c[rows]), x0, jac=True, **keywords)
+    pieces = fastbfgs.minimize(fun, x0, jac=True, chunk=3, **keywords)
+    np.testing.assert_array_equal(pieces.x, whole.x)
+    apart = fastbfgs.minimize(
+        lambda x, rows: bowls(x, c[rows])[0], x0, jac=lambda x, rows: bowls(x, c[rows])[1], chunk=2, **keywords
+    )
+    np.testing.assert_array_equal(apart.x, whole.x)
+    by_differences = fastbfgs.minimize(lambda x, c: bowls(x, c)[0], x0, batch_args=c, chunk=4)
+    np.testing.assert_array_equal(by_differences.x, fastbfgs.minimize(lambda x, c: bowls(x, c)[0], x0, batch_args=c).x)
+    assert fastbfgs.minimize(fun, x0[:0], jac=True, chunk=3).x.shape == (0, 3)
+
+
+IN_PIECES = {
+    "zero": ({"chunk": 0}, "chunk must be a positive integer"),
+    "a fraction": ({"chunk": 2.5}, "chunk must be a positive integer"),
+    "one problem": ({"chunk": 2, "x0": np.zeros(3)}, "chunk is for a batch"),
+    "callback": ({"chunk": 2, "callback": print}, "callback does not go with chunk"),
+    "progress": ({"chunk": 2, "progress": True}, "progress does not go with chunk"),
+    "record": ({"chunk": 2, "record": print}, "record does not go with chunk"),
+    "return_all": (
+        {"chunk": 2, "method": "BFGS", "options": {"return_all": True}},
+        "return_all does not go with chunk",
+    ),
+    "cuda": ({"chunk": 2, "fun": fastbfgs.CudaObjective("")}, "chunk is for functions of NumPy or CuPy arrays"),
+    "batch_args": ({"chunk": 2, "batch_args": (np.zeros(3),)}, "must have the leading axes of the batch"),
+    "bounds": ({"chunk": 2, "bounds": [(0, 1)]}, "number of bounds is not compatible"),
+    "bounds of others": (
+        {"chunk": 2, "bounds": SimpleNamespace(lb=np.zeros((3, 2)), ub=1.0)},
+        "number of bounds is",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "match"), IN_PIECES.values(), ids=IN_PIECES)
+def test_bad_pieces(given, match):
+    with pytest.raises(ValueError, match=match):
+        fastbfgs.minimize(**{"fun": bowls, "x0": np.zeros((4, 2)), "jac": True, **given})
+
+
 # ----------------------------------------------------------------------------------------------
 # The host does not wait
 
