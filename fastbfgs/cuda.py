@@ -8,9 +8,10 @@ numbers to the host because the caller asks: results of one problem, `movers`, `
 from __future__ import annotations
 
 import re
+import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -152,6 +153,35 @@ class Footprint:
         return alone if alone <= groups else max(0, free - groups * self.room) // self.member
 
 
+class _Flag:
+    """A number of the device's, copied to pinned memory behind every launch, and read as it stands.
+
+    The memory is used again only when no copy can be on its way to it any more: what is freed goes back to CuPy's pool
+    at once, whatever a stream is still to do with it.
+    """
+
+    _retired: ClassVar[list[tuple[Any, Any]]] = []
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+        self.stream: Any = None
+        free = next((k for k, (_, event) in enumerate(self._retired) if event.done), None)
+        self.memory = xp.cuda.alloc_pinned_memory(8) if free is None else self._retired.pop(free)[0]
+        self.value = np.frombuffer(self.memory, np.int64, 1)
+        self.value[0] = 0
+
+    def follow(self, number: Any) -> None:
+        """Copy `number` (1,) here, when the current stream comes to that."""
+        self.stream = self.xp.cuda.get_current_stream()
+        number.data.copy_to_host_async(self.value.ctypes.data, 8, self.stream)
+
+    def __del__(self) -> None:
+        if self.stream is not None and not sys.is_finalizing():
+            event = self.xp.cuda.Event(disable_timing=True)
+            event.record(self.stream)
+            self._retired.append((self.memory, event))
+
+
 class CUDA(Backend):
     """B members on a GPU, each a record of scalars and a row of vectors (see kernels/state.pxd).
 
@@ -209,9 +239,7 @@ class CUDA(Backend):
         self.vectors = xp.empty((self.B, size.vector), self.dtype)
         self._room = xp.empty(min(self.B, groups) * size.room, np.uint8)
         self._finished = xp.zeros(1, np.int64)
-        self._pinned = xp.cuda.alloc_pinned_memory(8)
-        self._flag = np.frombuffer(self._pinned, np.int64, 1)
-        self._flag[0] = 0
+        self._flag = _Flag(xp)
         self._counted = 0  # the members that had finished when the rows were last looked through
         self._moved = xp.empty(self.B, np.uint8)
         self._told = 0  # how many rows the last `tell` was about
@@ -330,10 +358,9 @@ class CUDA(Backend):
         else:
             self._launch("tell", count, self._rows(rows), np.int64(count), f, narrow, g, x, self._moved)
         self._next, self._told = (rows, x), count
-        stream = self.xp.cuda.get_current_stream()
-        self._finished.data.copy_to_host_async(self._flag.ctypes.data, 8, stream)
+        self._flag.follow(self._finished)
         # Is it time to look who still runs? Nobody does, or half of those that did do not. The host hears of it late.
-        finished = int(self._flag[0])
+        finished = int(self._flag.value[0])
         self.finished = int(finished == self.B or 2 * (self.B - finished) <= self.B - self._counted)
         return True
 
@@ -355,7 +382,7 @@ class CUDA(Backend):
 
     def runs(self, b: int) -> bool:
         """Return whether the only member has not finished, as far as the host has heard."""
-        return bool(self._flag[0] == 0)
+        return bool(self._flag.value[0] == 0)
 
     def solve(self, objective: CudaObjective) -> int:
         """Run every member for at most `_TURN` evaluations; return how many that were in all. Waits for the device.
@@ -388,7 +415,7 @@ class CUDA(Backend):
         if self.B:
             kernel((blocks,), (_BLOCK,), (run, np.int64(self.B), np.int64(_TURN), points, data))
         self._next, self._told = None, 0
-        self._flag[0] = int(self._finished[0])
+        self._flag.value[0] = int(self._finished[0])
         return int(self._field("nfev").sum()) - before
 
     def movers(self) -> int:
@@ -409,7 +436,7 @@ class CUDA(Backend):
         """End every running member with `status`."""
         running = self._field("status")
         running[running < 0] = int(status)
-        self._finished[0] = self._flag[0] = self.B
+        self._finished[0] = self._flag.value[0] = self.B
 
     def snapshot(self) -> tuple[Any, ...]:
         """Return copies of x (B, n), f (B,) float64, g (B, n), nit, nfev, status (B,): the accepted iterates."""
@@ -433,8 +460,8 @@ class CUDA(Backend):
         self.records[...] = self.xp.asarray(records)
         self.vectors[...] = self.xp.asarray(vectors)
         self._next, self._told = None, 0
-        self._flag[0] = int((self._field("status") >= 0).sum())
-        self._finished[0] = int(self._flag[0])
+        self._flag.value[0] = int((self._field("status") >= 0).sum())
+        self._finished[0] = int(self._flag.value[0])
         self._counted = 0
 
     def pairs(self, b: int) -> tuple[Any, Any]:

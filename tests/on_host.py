@@ -268,6 +268,17 @@ class Stream:
         pass
 
 
+class Event:
+    """What a stream has come to: here that all copies that were on their way have arrived."""
+
+    def record(self, stream) -> None:
+        self.waits_for = list(_on_their_way)
+
+    @property
+    def done(self) -> bool:
+        return not any(copy is each for copy in _on_their_way for each in self.waits_for)
+
+
 class Function:
     """A kernel of RawModule's."""
 
@@ -318,6 +329,7 @@ cuda = SimpleNamespace(
     alloc_pinned_memory=bytearray,
     get_current_stream=lambda: Stream(),
     Stream=lambda non_blocking: Stream(),
+    Event=lambda disable_timing: Event(),
     runtime=SimpleNamespace(
         memGetInfo=lambda: (free, 2**40), getDevice=lambda: current, getDeviceCount=lambda: devices()
     ),

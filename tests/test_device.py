@@ -287,6 +287,22 @@ def test_the_loop_does_not_wait_for_the_device(late, monkeypatch):
     assert waits[4] == waits[0]
 
 
+def test_pinned_memory_is_used_again_when_nothing_is_on_its_way_there(monkeypatch):
+    """Else a late copy for a solver that has gone would tell another one that its members have finished."""
+    monkeypatch.setattr(on_host, "late", 4)
+    monkeypatch.setattr(cuda._Flag, "_retired", [])
+    x0, c = data()
+    solver = solved(Solver(on_host.array(x0)), on_host.array(c), 2)
+    del solver
+    assert [event.done for _, event in cuda._Flag._retired] == [False]
+    whole = solved(Solver(on_host.array(x0)), on_host.array(c))
+    assert whole.result().converged.get().all()
+    assert len(cuda._Flag._retired) == 1 and cuda._Flag._retired[0][1].done
+    memory = cuda._Flag._retired[0][0]
+    again = cuda._Flag(on_host)
+    assert again.memory is memory and not cuda._Flag._retired
+
+
 def test_rows_leave_by_halves():
     """With batch_args finished members leave, but not at every call."""
     rng = np.random.default_rng(3)
