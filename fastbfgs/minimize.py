@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache, lru_cache, partial
 from types import SimpleNamespace
@@ -512,6 +513,10 @@ def _in_pieces(
     flat, jac, own = start.reshape(count, n), given.pop("jac"), given.pop("method") or "L-BFGS-B"
     options = dict(options or {})
     h0 = options.get("hess_inv0")
+    if bounds is not None:  # what is wrong with a later piece is told now
+        reader.box(bounds, shape, n, start.dtype)
+    if h0 is not None:
+        (reader.matrix if own.upper() == "BFGS" else reader.diagonal)(h0, shape, n, start.dtype, "hess_inv0")
 
     def part(whole: Any, first: int, axes: int) -> Any:
         """Return the rows of a piece, if there is a row for each member: more axes than `axes`."""
@@ -529,24 +534,50 @@ def _in_pieces(
             box = SimpleNamespace(lb=part(bounds.lb, first, 1), ub=part(bounds.ub, first, 1))
         if h0 is not None:
             options["hess_inv0"] = part(h0, first, 2 if own.upper() == "BFGS" else 1)
-        pieces.append(
-            minimize(
-                _with_rows_from(first, fun),
-                flat[first : first + chunk],
-                method=own,
-                jac=_with_rows_from(first, jac),
-                bounds=box,
-                options=options or None,
-                batch_args=tuple([array[first : first + chunk] for array in arrays]),
-                **given,
+        try:
+            pieces.append(
+                minimize(
+                    _with_rows_from(first, fun),
+                    flat[first : first + chunk],
+                    method=own,
+                    jac=_with_rows_from(first, jac),
+                    bounds=box,
+                    options=options or None,
+                    batch_args=tuple([array[first : first + chunk] for array in arrays]),
+                    **given,
+                )
             )
-        )
+        except BaseException as error:
+            with suppress(AttributeError, TypeError):  # as in driver._keep
+                here: BatchResult = error.partial_result  # type: ignore[attr-defined]
+                never = _never_begun(flat[first + len(here) :], here, getattr(reader, "xp", np))
+                error.partial_result = _joined([*pieces, here, never], shape, reader)  # type: ignore[attr-defined]
+            raise
+    return _joined(pieces, shape, reader)
+
+
+def _joined(pieces: list[BatchResult], shape: tuple[int, ...], reader: Any) -> BatchResult:
+    """Return the results of pieces as those of one batch of `shape`."""
     names = [*_ARRAYS, *(["hess_inv"] if pieces[0].hess_inv is not None else [])]
-    fields: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for name in names:
-        joined = reader.concatenate([getattr(piece, name) for piece in pieces])
-        fields[name] = joined.reshape(*shape, *joined.shape[1:])
-    return BatchResult(**fields, calls=sum(piece.calls for piece in pieces), method=pieces[0].method)
+        whole = reader.concatenate([getattr(piece, name) for piece in pieces])
+        parts[name] = whole.reshape(*shape, *whole.shape[1:])
+    return BatchResult(**parts, calls=sum(piece.calls for piece in pieces), method=pieces[0].method)
+
+
+def _never_begun(x: Any, like: BatchResult, xp: Any) -> BatchResult:
+    """Return the result of members at x (k, n) that have not been evaluated; `like` is one of others."""
+    count = len(x)
+    none = xp.zeros(count, np.int64)
+    running = xp.full(count, int(Status.RUNNING), np.int32)
+    unknown = xp.full(count, np.nan, x.dtype)
+    h = like.hess_inv
+    return BatchResult(
+        x=x, fun=unknown, jac=xp.full(x.shape, np.nan, x.dtype), nit=none, nfev=none, njev=none,
+        status=_numbers(running), reason=running, success=xp.zeros(count, bool), calls=0, method=like.method,
+        hess_inv=None if h is None else xp.full((count, *h.shape[1:]), np.nan, x.dtype),
+    )  # fmt: skip
 
 
 def _with_rows_from(first: int, function: Any) -> Any:

@@ -235,6 +235,50 @@ def test_pieces_know_which_rows_they_are_and_share_what_all_share():
     assert fastbfgs.minimize(fun, x0[:0], jac=True, chunk=3).x.shape == (0, 3)
 
 
+@pytest.mark.parametrize("kind", ["NumPy", "CuPy"])
+@pytest.mark.parametrize("method", ["L-BFGS", "BFGS"])
+def test_an_interrupt_in_a_later_piece_leaves_all_members_in_the_exception(method, kind):
+    make = np.asarray if kind == "NumPy" else xp.array
+    x0, c = (make(each.reshape(2, 4, 3)) for each in data(8, 3))
+    whole = fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,), method=method)
+    begun = []
+
+    def fun(x, c, *, rows):
+        first = int(rows[0])
+        begun.append(first)
+        if first >= 3 and begun.count(first) == 2:
+            raise KeyboardInterrupt
+        return bowls(x, c)
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        fastbfgs.minimize(fun, x0, jac=True, batch_args=(c,), method=method, chunk=3)
+    found = stopped.value.partial_result
+    bring = (lambda a: a.get()) if kind == "CuPy" else np.asarray
+    assert found.x.shape == (2, 4, 3) and found.status.shape == (2, 4)
+    x, status, nfev, f = (
+        bring(each).reshape(8, *each.shape[2:]) for each in (found.x, found.status, found.nfev, found.fun)
+    )
+    np.testing.assert_array_equal(x[:3], bring(whole.x).reshape(8, 3)[:3])
+    assert (status[:3] == 0).all() and (status[3:] == -1).all()
+    assert nfev.tolist()[3:] == [1, 1, 1, 0, 0] and np.isnan(f[6:]).all() and np.isfinite(f[:6]).all()
+    np.testing.assert_array_equal(x[3:], bring(x0).reshape(8, 3)[3:])
+    assert found.message[1, 3] == found[1, 3].message
+
+
+def test_what_is_wrong_with_a_later_piece_is_told_before_anything_is_done():
+    def never(x):
+        raise AssertionError("called")
+
+    lower = np.zeros((4, 2))
+    lower[3, 1] = 2.0
+    with pytest.raises(ValueError, match="bounds"):
+        fastbfgs.minimize(never, np.zeros((4, 2)), jac=True, chunk=2, bounds=SimpleNamespace(lb=lower, ub=1.0))
+    h0 = np.ones((4, 2))
+    h0[3, 1] = -1.0
+    with pytest.raises(ValueError, match="hess_inv0"):
+        fastbfgs.minimize(never, np.zeros((4, 2)), jac=True, chunk=2, options={"hess_inv0": h0})
+
+
 IN_PIECES = {
     "zero": ({"chunk": 0}, "chunk must be a positive integer"),
     "a fraction": ({"chunk": 2.5}, "chunk must be a positive integer"),
