@@ -118,7 +118,8 @@ def argument(given: Any, name: str) -> np.ndarray:
 
 
 concatenate = np.concatenate
-"""As `device.Arrays` has it."""
+broadcast_to = np.broadcast_to
+"""As `device.Arrays` has them."""
 
 
 def diagonal(h0: Any, shape: tuple[int, ...], n: int, dtype: np.dtype, name: str = "h0") -> np.ndarray:

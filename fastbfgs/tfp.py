@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastbfgs import driver, foreign, interop
+from fastbfgs import device, driver, foreign, interop
 from fastbfgs.native import Native, is_compiled
 from fastbfgs.objective import Objective, takes_rows
 from fastbfgs.options import Options, options_of
@@ -186,7 +186,8 @@ def lbfgs_minimize(
     initial_position : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
         If it is a PyTorch tensor, a JAX array or the like, so is what all functions are given, and what is in the
-        results, except `search_state`: see `fastbfgs.minimize`.
+        results, except `search_state`: see `fastbfgs.minimize`. If it is a CuPy array, all runs on its device; the
+        results cannot be gone on from, and only `converged_all` can be the stopping condition.
     previous_optimizer_results : LBfgsOptimizerResults, optional
         Go on from these, in place of `initial_position`; any object with TFP's fields will do. Members that have
         converged or failed there stay as they are, also if the tolerances are tighter now: clear the flags with
@@ -274,9 +275,10 @@ def lbfgs_minimize(
         "maxls": max_line_search_iterations,
     }
     if initial_position is not None:
-        start, library = interop.enter(initial_position, "initial_position")
+        reader = device.reader(initial_position, "initial_position")
+        start, library = reader.enter(initial_position, "initial_position")
         options = _lbfgs_options(given, num_correction_pairs, start.shape[-1])
-        h0 = _diagonal(initial_inverse_hessian_estimate, start, library)
+        h0 = _diagonal(initial_inverse_hessian_estimate, start, library, reader)
         solver = Solver(start, options, h0=h0, compact=compact)
         resting = None
     else:
@@ -284,7 +286,7 @@ def lbfgs_minimize(
         options = _lbfgs_options(given, len(before.memories[0]), before.result.x.shape[-1])
         h0, library = before.h0, before.library
         if initial_inverse_hessian_estimate is not None:
-            h0 = _diagonal(initial_inverse_hessian_estimate, before.result.x, library)
+            h0 = _diagonal(initial_inverse_hessian_estimate, before.result.x, library, interop)
         solver = Solver.resume(
             before.result, before.memories, options, searches=before.searches, h0=h0, compact=compact
         )
@@ -293,7 +295,8 @@ def lbfgs_minimize(
     def report() -> LBfgsOptimizerResults:
         s, y = solver.memories()
         common, members = _fields(solver, resting)
-        return LBfgsOptimizerResults._make((*common, s, y, *members, (*solver.searches(), h0)))
+        searches = (None, None) if _on_a_gpu(solver) else solver.searches()  # those cannot be taken up
+        return LBfgsOptimizerResults._make((*common, s, y, *members, (*searches, h0)))
 
     results: LBfgsOptimizerResults = _run(
         solver, value_and_gradients_function, stopping_condition, resting, report, library
@@ -379,8 +382,9 @@ def bfgs_minimize(
         scale_h0=scale_initial_inverse_hessian,
         c2=_C2_EXACT,
     )
-    start, library = interop.enter(initial_position, "initial_position")
-    h0 = _matrix(initial_inverse_hessian_estimate, start, validate_args, library)
+    reader = device.reader(initial_position, "initial_position")
+    start, library = reader.enter(initial_position, "initial_position")
+    h0 = _matrix(initial_inverse_hessian_estimate, start, validate_args, library, reader)
     solver = Solver(start, options, h0=h0, compact=compact)
 
     def report() -> BfgsOptimizerResults:
@@ -424,6 +428,13 @@ def _run(
         raise TypeError(f"value_and_gradients_function must be callable; got {type(function).__name__}")
     if not (condition is None or callable(condition)):
         raise TypeError(f"stopping_condition must be callable or None; got {type(condition).__name__}")
+    if _on_a_gpu(solver) and condition is converged_all:
+        condition = None  # the same, and nobody waits to hear of each
+    if _on_a_gpu(solver) and condition is not None:
+        raise ValueError(
+            "the host does not hear of each member on a GPU that has finished, so only converged_all can be the "
+            "stopping_condition there; leave it out"
+        )
     if library is not None:
         function = library.function(function)
         condition = condition and library.function(condition)
@@ -490,7 +501,7 @@ class _Condition:
 def _flags(status: Any, resting: tuple[np.ndarray, np.ndarray] | None) -> tuple[Any, Any]:
     """Return which members have converged, and which have failed; those at rest from the beginning as they were."""
     good, bad = _verdicts(status)
-    if not isinstance(status, np.ndarray):  # one problem's
+    if isinstance(status, int):  # one problem's
         good, bad = np.bool_(good), np.bool_(bad)
     return (good, bad) if resting is None else (good | resting[0], bad | resting[1])
 
@@ -510,37 +521,44 @@ def _fields(solver: Solver, resting: tuple[np.ndarray, np.ndarray] | None) -> tu
     result = solver.result()
     single, kind = solver.shape == (), result.x.dtype
     f = kind.type(result.f) if single else result.f.astype(kind, copy=False)
-    nit = result.nit if single else int(result.nit.max(initial=0))
+    nit = result.nit if single else int(result.nit.max()) if len(solver) else 0
     common = (*_flags(result.status, resting), nit, solver.calls, result.x, f, result.g)
     return common, (result.nit, result.nfev, result.status)
 
 
-def _diagonal(estimate: Any, start: np.ndarray, library: foreign.Library | None) -> interop.Checked | None:
+def _on_a_gpu(solver: Solver) -> bool:
+    """Return whether the solver's arrays are CuPy's."""
+    return foreign.is_cupys(solver.rows)
+
+
+def _diagonal(estimate: Any, start: Any, library: foreign.Library | None, reader: Any) -> interop.Checked | None:
     """Return the initial inverse Hessian's diagonal, checked."""
     if estimate is None:
         return None
     shape, n = start.shape[:-1], start.shape[-1]
-    estimate = _broadcast(estimate, start, start.shape, library)
-    return interop.Checked(interop.diagonal(estimate, shape, n, start.dtype, "initial_inverse_hessian_estimate"))
+    estimate = _broadcast(estimate, start, start.shape, library, reader)
+    return interop.Checked(reader.diagonal(estimate, shape, n, start.dtype, "initial_inverse_hessian_estimate"))
 
 
-def _matrix(estimate: Any, start: np.ndarray, check: bool, library: foreign.Library | None) -> interop.Checked | None:
+def _matrix(
+    estimate: Any, start: Any, check: bool, library: foreign.Library | None, reader: Any
+) -> interop.Checked | None:
     """Return the initial inverse Hessian, checked or not."""
     if estimate is None:
         return None
     shape, n = start.shape[:-1], start.shape[-1]
-    estimate = _broadcast(estimate, start, (*start.shape, n), library)
-    return interop.Checked(interop.matrix(estimate, shape, n, start.dtype, "initial_inverse_hessian_estimate", check))
+    estimate = _broadcast(estimate, start, (*start.shape, n), library, reader)
+    return interop.Checked(reader.matrix(estimate, shape, n, start.dtype, "initial_inverse_hessian_estimate", check))
 
 
-def _broadcast(estimate: Any, start: np.ndarray, shape: tuple[int, ...], library: foreign.Library | None) -> np.ndarray:
+def _broadcast(estimate: Any, start: Any, shape: tuple[int, ...], library: foreign.Library | None, reader: Any) -> Any:
     """Return `estimate`, or what it says of the start, in `shape`."""
     name = "initial_inverse_hessian_estimate"
     if library is not None:
         estimate = library.function(estimate) if callable(estimate) else library.argument(estimate, name)
-    given = interop.start(estimate(start.copy()) if callable(estimate) else estimate, name)
+    given = reader.start(estimate(start.copy()) if callable(estimate) else estimate, name)
     try:
-        return np.broadcast_to(given, shape)
+        return reader.broadcast_to(given, shape)
     except ValueError:
         raise ValueError(f"{name} must have a shape that broadcasts to {shape}; got {given.shape}") from None
 

@@ -155,6 +155,22 @@ def test_very_many_coordinates(B, n, dtype):
     np.testing.assert_array_equal(results[0].x.get(), results[1].x.get())
 
 
+@pytest.mark.parametrize("name", ["lbfgs_minimize", "bfgs_minimize"])
+def test_the_names_of_tfp(name):
+    x0, c = (cupy.asarray(each) for each in data(100, 20))
+    results = getattr(fastbfgs, name)(lambda x: bowls(x, c), x0)
+    assert isinstance(results.position, cupy.ndarray) and bool(results.converged.all())
+    assert float(abs(results.position - c).max()) < 1e-4
+
+
+def test_pieces():
+    x0, c = (cupy.asarray(each) for each in data(100, 20))
+    whole = fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,))
+    pieces = fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,), chunk=30)
+    assert isinstance(pieces.x, cupy.ndarray) and bool(pieces.success.all())
+    assert float(abs(pieces.x - whole.x).max()) < 1e-4
+
+
 def test_callbacks_and_rows():
     x0, c = (cupy.asarray(each) for each in data(100, 5))
     seen = []

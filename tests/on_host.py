@@ -206,6 +206,10 @@ def ascontiguousarray(given, dtype=None):
     return given if made is given._data else given._made(made)
 
 
+def broadcast_to(array, shape):
+    return array._made(np.broadcast_to(array._data, shape))
+
+
 def concatenate(arrays):
     return ndarray(np.concatenate([array._data for array in arrays]))
 

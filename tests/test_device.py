@@ -451,6 +451,51 @@ def test_stop():
 
 
 # ----------------------------------------------------------------------------------------------
+# TensorFlow Probability's names
+
+
+def fields(results):
+    """Return a result's fields as NumPy arrays, but for the searches of L-BFGS."""
+    given = {name: value for name, value in results._asdict().items() if not isinstance(value, tuple)}
+    return {name: value.get() if isinstance(value, xp.ndarray) else value for name, value in given.items()}
+
+
+@DTYPES
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize("which", ["lbfgs_minimize", "bfgs_minimize"])
+def test_the_names_of_tfp(which, compact, single, dtype):
+    x0, c = data(6, 3, dtype)
+    estimate = np.full(3, 0.3, dtype) if which == "lbfgs_minimize" else 0.3 * np.eye(3, dtype=dtype)
+    if single:
+        x0, c = x0[0], c[0]
+
+    def run(make, given):
+        c_of = make(c)
+        fun = (lambda x: bowls(x, c_of)) if single or not compact else (lambda x, rows: bowls(x, c_of[rows]))
+        return getattr(fastbfgs, which)(
+            fun, make(x0), compact=compact, initial_inverse_hessian_estimate=make(estimate) if given else None,
+            stopping_condition=fastbfgs.converged_all if given else None, tolerance=1e-3,
+        )  # fmt: skip
+
+    for given in (False, True):
+        ours, theirs = fields(run(xp.array, given)), fields(run(np.asarray, given))
+        assert list(ours) == list(theirs)
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name], name)
+
+
+def test_what_tfps_names_cannot_do_on_a_gpu():
+    with pytest.raises(ValueError, match="only converged_all can be the stopping_condition there"):
+        fastbfgs.lbfgs_minimize(bowls, xp.array(X0), stopping_condition=fastbfgs.converged_any)
+    with pytest.raises(ValueError, match="initial_position is on device 1"):
+        fastbfgs.bfgs_minimize(bowls, away(X0))
+    results = fastbfgs.lbfgs_minimize(lambda x: (x.sum(axis=-1), 0.0 * x), xp.array(X0))
+    with pytest.raises(TypeError, match="CuPy array"):
+        fastbfgs.lbfgs_minimize(bowls, previous_optimizer_results=results)
+
+
+# ----------------------------------------------------------------------------------------------
 # Objectives in CUDA
 
 SPRINGS = """

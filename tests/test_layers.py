@@ -70,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "result",
         "solver",
     },
-    "tfp.py": {"driver", "foreign", "interop", "native", "objective", "options", "result", "solver"},
+    "tfp.py": {"device", "driver", "foreign", "interop", "native", "objective", "options", "result", "solver"},
     "trace.py": {"nests", "observers", "optimizers", "records"},
     "records.py": {"nests", "optimizers"},
     "records.pxd": set(),
