@@ -4,7 +4,7 @@ import numpy as np
 cimport numpy as cnp
 from cpython.object cimport PyObject
 from cython cimport final, floating
-from libc.math cimport isfinite, NAN
+from libc.math cimport isfinite, INFINITY, NAN
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
@@ -137,6 +137,7 @@ cdef class CPU(Backend):
         for b in range(self.B):
             self._member(b).f = NAN
             self._member(b).alpha = NAN
+            self._member(b).f_best = self._member(b).g_best = INFINITY
             self._member(b).status = RUNNING
             self._member(b).bounded = self._bounded(b)
         self.vectors[:, :rules.n] = x0

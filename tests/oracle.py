@@ -430,7 +430,8 @@ def lbfgs(
 
     f, g = yield list(x)
     f, g = float(f), [float(z) for z in g]
-    nit, nfev, flat = 0, 1, False
+    nit, nfev, flat, idle = 0, 1, False, 0
+    f_best, g_best = math.inf, math.inf
 
     def stop(status: Status) -> Outcome:
         return Outcome(x, f, g, nit, nfev, status, steps)
@@ -512,6 +513,9 @@ def lbfgs(
         y = [store(a - b) for a, b in zip(g, g_old, strict=True)]
         memory.push(s, y)
         flat = False
+        idle += 1
+        if max_abs(g) < g_best or f_best - f > 10.0 * eps * abs(f):
+            f_best, g_best, idle = min(f_best, f), min(g_best, max_abs(g)), 0
 
         # Stop there, or go on.
         if max_abs(g) <= o.gtol:
@@ -526,7 +530,7 @@ def lbfgs(
             return stop(Status.CONVERGED_DECREASE)
         if o.fatol > 0.0 and f_old - f <= o.fatol:
             return stop(Status.CONVERGED_DECREASE)
-        if f >= f_old and max_abs(g) >= max_abs(g_old):
+        if (f >= f_old and max_abs(g) >= max_abs(g_old)) or idle >= 30:
             return stop(Status.STALLED)
         if nit >= o.maxiter:
             return stop(Status.MAXITER)

@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from scipy.optimize import Bounds
 
 from fastbfgs import Options, Result, Solver, Status, threads
+from fastbfgs.kernels.advance import RECORD
 from tests import oracle
-from tests.problems import PROBLEMS, Problem, by_name, starts
+from tests.problems import BOUNDED, PROBLEMS, Problem, by_name, starts
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 SMALL = [problem for problem in PROBLEMS if problem.n <= 20]
@@ -894,3 +896,46 @@ def test_a_float32_value_is_taken_as_it_is():
         solver.tell(value, np.full(3, 0.5, np.float32))
         points.append(solver.ask())
     assert all(np.array_equal(point, points[0]) for point in points)
+
+
+# ----------------------------------------------------------------------------------------------
+# Rounding
+
+
+CIRCLES = [
+    ("freudenstein_roth", np.float32),
+    ("hs_110", np.float32),
+    ("hs_110", np.float64),
+    ("chained_rosenbrock_10_thirds", np.float32),
+    ("watson_6_small", np.float32),
+    ("helical_valley_gay", np.float64),
+    ("brown_dennis_gay", np.float64),
+    ("expquad_12", np.float64),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), CIRCLES)
+def test_a_run_in_a_circle_of_rounding_errors_ends_as_stalled(name, dtype):
+    """f goes up and g down, then f down and g up, neither ever lower than before."""
+    problem = next(each for each in (*PROBLEMS, *BOUNDED) if each.name == name)
+    x0 = np.asarray(problem.x0, dtype)
+    keywords = {}
+    if np.isfinite([problem.lower, problem.upper]).any():
+        lower, upper = (np.asarray(bound, dtype) for bound in (problem.lower, problem.upper))
+        keywords = {"method": "L-BFGS-B", "bounds": Bounds(lower, upper)}
+
+    def fun(x):
+        f, g = problem.fun(x[None])
+        return float(f[0]), g[0].astype(dtype)
+
+    solver = Solver(x0, gtol=1e-16, ftol=0.0, maxfun=3000, **keywords)
+    seen = []
+    while solver.running:
+        solver.tell(*fun(solver.ask()))
+        if solver.accepted:
+            r = solver.result()
+            seen.append((r.f, solver.searches()[0].view(RECORD)["g_size"].item()))
+    assert Status(solver.status) is Status.STALLED
+    f, g = np.array(seen[-30:]).T
+    noise = 10 * np.finfo(dtype).eps * abs(f[-1])
+    assert min(f[:-1]) - min(f) <= noise and min(g) >= min(size for _, size in seen[:-29])

@@ -66,6 +66,7 @@ __global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, 2) open_all(Run<float
         if (group.leads()) {
             Member *member = member_of(run, b);
             member->f = member->alpha = NAN;
+            member->f_best = member->g_best = INFINITY;
             member->status = RUNNING;
             member->bounded = finite == 2.0 * n ? (int)BOXED : finite > 0.0;
         }

@@ -52,6 +52,18 @@ __device__ bool leads_nowhere(
     return !group.any(moves);
 }
 
+constexpr int IDLE_AT_MOST = 30;
+
+/// Count the steps since f was lowered by more than noise, or the size of g at all.
+__device__ __forceinline__ void count_idle(const Rules &rules, Member &member, double f) {
+    member.idle += 1;
+    if (member.g_size < member.g_best || member.f_best - f > WOLFE_NOISE * rules.eps * fabs(f)) {
+        member.f_best = fmin(member.f_best, f);
+        member.g_best = fmin(member.g_best, member.g_size);
+        member.idle = 0;
+    }
+}
+
 /// The size of g that gtol limits.
 template <class Group, typename floating>
 __device__ __forceinline__ double gradient_size(
@@ -205,6 +217,7 @@ __device__ __forceinline__ bool accept(
     member.g_size = gradient_size(group, rules, member, v, box);
     member.flat = false;
     const bool stuck = f >= f_old && member.g_size >= g_size_old;
+    count_idle(rules, member, f);
     if (member.g_size <= rules.gtol)
         member.status = CONVERGED_GRADIENT;
     else if (rules.xtol > 0.0 && max_abs(group, n, s) <= rules.xtol)
@@ -219,7 +232,7 @@ __device__ __forceinline__ bool accept(
         member.status = CONVERGED_DECREASE;
     else if (rules.fatol > 0.0 && f_old - f <= rules.fatol)
         member.status = CONVERGED_DECREASE;
-    else if (stuck && (along_g || !member.bounded))
+    else if ((stuck && (along_g || !member.bounded)) || member.idle >= IDLE_AT_MOST)
         member.status = STALLED;
     else if (member.nit >= rules.maxiter)
         member.status = MAXITER;

@@ -1,18 +1,20 @@
 """One member's machine: it asks for f and g at a point, is told them, and asks for the next.
 
 The order of things at an accepted step follows J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd ed. (2006),
-Algorithm 7.5. We deviate in six places:
+Algorithm 7.5. We deviate in seven places:
 - the first step, and the first one after the memory was dropped, is along -g / max(1, ||g||_2), with alpha = 1;
 - a direction that does not descend, or a line search that finds no step, drops the memory and tries -g, once;
 - f = -inf ends the run at that point: there is nothing lower;
 - convergence is looked at before the limits, so a member that converges with its last iteration has converged;
 - a line search that has come back so far that its next trial, rounded, would be x itself, ends;
 - a step that lowers neither f nor max |g_i| ends the run as stalled, where f can no longer tell its points apart;
-  within bounds only if it was along -g.
+  within bounds only if it was along -g;
+- so do IDLE_AT_MOST steps that between them lower f by no more than noise, and max |g_i| not at all: rounding can lead
+  in a circle (f up and g down, then f down and g up), for ever where tolerances ask for more than there is.
 """
 import numpy as np
 
-from libc.math cimport fabs, fmax, isfinite, sqrt, INFINITY
+from libc.math cimport fabs, fmax, fmin, isfinite, sqrt, INFINITY
 
 from fastbfgs.kernels.bfgs cimport bfgs_direction, bfgs_push
 from fastbfgs.kernels.box cimport box_direction, leads_inside, longest_step, projected_max, step_to
@@ -31,6 +33,7 @@ from fastbfgs.kernels.wolfe cimport (
 
 cdef enum:
     TILE_FROM = 3           # members; fewer are done one by one
+    IDLE_AT_MOST = 30
 
 cdef Member _blank
 RECORD = np.asarray(<Member[:1]>&_blank).dtype
@@ -320,6 +323,11 @@ cdef bint accept(
         member.g_size = gradient_size(rules, member, v, box)
     member.flat = False
     stuck = f >= f_old and member.g_size >= g_size_old
+    member.idle += 1
+    if member.g_size < member.g_best or member.f_best - f > WOLFE_NOISE * rules.eps * fabs(f):
+        member.f_best = fmin(member.f_best, f)
+        member.g_best = fmin(member.g_best, member.g_size)
+        member.idle = 0
     if member.g_size <= rules.gtol:
         member.status = CONVERGED_GRADIENT
     elif rules.xtol > 0.0 and (sums[S_MAX] if rules.large else max_abs(n, s)) <= rules.xtol:
@@ -334,7 +342,7 @@ cdef bint accept(
         member.status = CONVERGED_DECREASE
     elif rules.fatol > 0.0 and f_old - f <= rules.fatol:
         member.status = CONVERGED_DECREASE
-    elif stuck and (along_g or not member.bounded):
+    elif (stuck and (along_g or not member.bounded)) or member.idle >= IDLE_AT_MOST:
         member.status = STALLED
     elif member.nit >= rules.maxiter:
         member.status = MAXITER

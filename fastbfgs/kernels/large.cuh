@@ -426,6 +426,7 @@ struct Large {
         member.g_size = gradient_size();
         member.flat = false;
         const bool stuck = f >= f_old && member.g_size >= g_size_old;
+        count_idle(rules, member, f);
         if (member.g_size <= rules.gtol)
             member.status = CONVERGED_GRADIENT;
         else if (rules.xtol > 0.0 && s_max <= rules.xtol)
@@ -438,7 +439,7 @@ struct Large {
             member.status = CONVERGED_DECREASE;
         else if (rules.fatol > 0.0 && f_old - f <= rules.fatol)
             member.status = CONVERGED_DECREASE;
-        else if (stuck)
+        else if (stuck || member.idle >= IDLE_AT_MOST)
             member.status = STALLED;
         else if (member.nit >= rules.maxiter)
             member.status = MAXITER;

@@ -26,11 +26,12 @@ struct Search {
 struct Member {
     double f, g_size, alpha;
     long long nit;
+    double f_best, g_best;
     double gamma;
     int count, head;
     Search search;
     long long nfev;
-    int status, started, flat, bounded, fresh, clear;
+    int status, started, idle, flat, bounded, fresh, clear;
 };
 
 struct Work {                                               // scratch lent to the member at hand

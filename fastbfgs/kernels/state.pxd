@@ -72,6 +72,8 @@ cdef struct Member:
     double g_size           # max |g_i|, or another norm; of the projected gradient, if there are bounds
     double alpha            # the step length that led here; NaN at the start
     int64_t nit
+    double f_best           # the lowest f so far, as of when that was last beyond noise, and the least g_size
+    double g_best
     # memory
     double gamma            # s.y / y.y of the newest pair
     int32_t count           # pairs in use
@@ -82,6 +84,7 @@ cdef struct Member:
     int64_t nfev
     int32_t status          # Status; negative while it runs
     int32_t started         # the start has been evaluated
+    int32_t idle            # steps since either was lowered
     int32_t flat            # a search failed where the model promised less than f can show
     int32_t bounded         # 1: some coordinate has a finite bound; BOXED: each has two
     int32_t fresh           # of the newest pairs, how many are not in the tables yet; large: products with g miss
