@@ -553,6 +553,7 @@ class Solver:
         >>> bool((again.ask() == solver.ask()).all())
         True
         """
+        foreign.require_no_cupy(result.x, "result.x")
         library = foreign.library_of(result.x)
         if library is not None:
             names = ("x", "f", "g", "nit", "nfev", "status")

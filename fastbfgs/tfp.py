@@ -567,6 +567,7 @@ class _Previous:
     """Earlier results, read and checked: `result`, `memories`, `searches`, `h0`, who rests, and the library of all."""
 
     def __init__(self, given: Any) -> None:
+        foreign.require_no_cupy(getattr(given, "position", None), "previous_optimizer_results.position")
         self.library = foreign.library_of(getattr(given, "position", None))
         x = interop.start(self._field(given, "position"), "previous_optimizer_results.position")
         shape = x.shape[:-1]

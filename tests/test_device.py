@@ -491,8 +491,14 @@ def test_what_tfps_names_cannot_do_on_a_gpu():
     with pytest.raises(ValueError, match="initial_position is on device 1"):
         fastbfgs.bfgs_minimize(bowls, away(X0))
     results = fastbfgs.lbfgs_minimize(lambda x: (x.sum(axis=-1), 0.0 * x), xp.array(X0))
-    with pytest.raises(TypeError, match="CuPy array"):
+    with pytest.raises(TypeError, match="position is a CuPy array, and a run on a GPU cannot be taken up"):
         fastbfgs.lbfgs_minimize(bowls, previous_optimizer_results=results)
+
+
+def test_a_result_on_a_gpu_is_not_taken_up():
+    solver = Solver(xp.array(X0))
+    with pytest.raises(TypeError, match=r"result.x is a CuPy array, .* Solver.save and Solver.load"):
+        Solver.resume(solver.result(), solver.memories())
 
 
 # ----------------------------------------------------------------------------------------------
