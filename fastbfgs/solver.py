@@ -63,7 +63,7 @@ class Solver:
     Attributes
     ----------
     rows : ndarray (k,) of intp
-        The members `ask` gives the points of: indices into the batch, flattened. NumPy's for any x0.
+        The members `ask` gives the points of: indices into the batch, flattened. CuPy's for such an x0, else NumPy's.
     live : int
         How many members still run.
     calls : int
@@ -71,7 +71,8 @@ class Solver:
     accepted : int
         How many members took a step in the last `tell`.
     box : ndarray (2, n) or (B, 2, n), or None
-        The bounds, lower and upper, of all members or of each; None if there is no finite one. NumPy's for any x0.
+        The bounds, lower and upper, of all members or of each; None if there is no finite one. Of CuPy
+        for such an x0, else of NumPy.
 
     Raises
     ------
@@ -351,20 +352,22 @@ class Solver:
     def result(self) -> Result:
         """Return where every member stands; at any time, also while they run."""
         if self._single:
-            result = Result(*self._backend.snapshot_one(), self.calls)
-            return result if self._library is None else self._library.whole(result)
+            one: Result = self._whole(Result(*self._backend.snapshot_one(), self.calls))
+            return one
         x, f, g, nit, nfev, status = self._backend.snapshot()
         shape = self.shape
-        result = Result(
-            x.reshape(*shape, self.n),
-            f.reshape(shape),
-            g.reshape(*shape, self.n),
-            nit.reshape(shape),
-            nfev.reshape(shape),
-            status.reshape(shape),
-            self.calls,
+        many: Result = self._whole(
+            Result(
+                x.reshape(*shape, self.n),
+                f.reshape(shape),
+                g.reshape(*shape, self.n),
+                nit.reshape(shape),
+                nfev.reshape(shape),
+                status.reshape(shape),
+                self.calls,
+            )
         )
-        return result if self._library is None else self._library.whole(result)
+        return many
 
     def _whole(self, result: Any) -> Any:
         """Return `result` with arrays of x0's library in it."""
@@ -432,8 +435,8 @@ class Solver:
         """
         if self.options.method != "BFGS":
             raise ValueError(f"method {self.options.method!r} has no dense inverse Hessian; take pairs()")
-        hessians: np.ndarray = self._backend.inverse_hessians().reshape(*self.shape, self.n, self.n)
-        return hessians if self._library is None else self._library.whole(hessians)
+        hessians: np.ndarray = self._whole(self._backend.inverse_hessians().reshape(*self.shape, self.n, self.n))
+        return hessians
 
     def __len__(self) -> int:
         return len(self._backend.records)
