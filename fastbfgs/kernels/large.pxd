@@ -213,19 +213,16 @@ cdef inline void large_learn(const Rules *rules, Member *member, const double *s
         known -= 1                                          # the oldest goes
     for _ in range(known):
         j = before(rules, j)
-        of_pair = sums + PRODUCTS + EACH * j
-        g[j] = of_pair[WITH_G]
-        g[slots + j] = of_pair[Y_WITH_G]
+        take_products_of_g(rules, g, sums, j)
         if learnt:
+            of_pair = sums + PRODUCTS + EACH * j
             SY_[j * slots + head] = of_pair[WITH_Y_NEW]
             SY_[head * slots + j] = of_pair[Y_WITH_S_NEW]
             YY_[j * slots + head] = YY_[head * slots + j] = of_pair[Y_WITH_Y_NEW]
     member.fresh = full and not learnt                      # then the oldest stays, and its product with g is missing
     if not learnt:
         return
-    of_pair = sums + PRODUCTS + EACH * head
-    g[head] = of_pair[WITH_G]
-    g[slots + head] = of_pair[Y_WITH_G]
+    take_products_of_g(rules, g, sums, head)
     SY_[head * slots + head] = sums[SY]
     YY_[head * slots + head] = sums[WEIGHTED_YY] if weighted else sums[YY]
     rho_of(member)[head] = 1.0 / sums[SY]
@@ -268,6 +265,7 @@ cdef inline double large_direction(
         double *a = work.sums + (PANELS + 1) * sums_of(rules)
         double *c = a + slots
         double *along_y = c + slots
+        const double *sums
         double scale = member.gamma if h0 == NULL else 1.0, product
         Pass job
     require(0 <= count <= rules.m and 0 <= member.head <= rules.m)
@@ -275,7 +273,12 @@ cdef inline double large_direction(
         return large_descent(rules, member, v, h0, 1.0, work)
     if member.fresh:
         begin_pass(&job, PROJECT, rules, member, v, h0)
-        take_products_of_g(rules, member, perform(&job, work))
+        sums = perform(&job, work)
+        for _ in range(count):
+            j = before(rules, j)
+            take_products_of_g(rules, s_g, sums, j)
+        j = member.head
+        member.fresh = 0
     for k in range(count):                                  # newest to oldest: a_j = rho_j s_j.q
         j = before(rules, j)
         product = -s_g[j]
@@ -305,15 +308,12 @@ cdef inline double large_direction(
     return perform(&job, work)[PG]
 
 
-cdef inline void take_products_of_g(const Rules *rules, Member *member, const double *sums) noexcept nogil:
-    cdef:
-        Py_ssize_t slots = slots_of(rules), j = member.head, _
-        double *g = g_of(rules, member)
-    for _ in range(member.count):
-        j = before(rules, j)
-        g[j] = sums[PRODUCTS + EACH * j + WITH_G]
-        g[slots + j] = sums[PRODUCTS + EACH * j + Y_WITH_G]
-    member.fresh = 0
+cdef inline void take_products_of_g(
+    const Rules *rules, double *g, const double *sums, Py_ssize_t j
+) noexcept nogil:
+    """s_j.g and y_j.g into the table g, from the sums of a pass."""
+    g[j] = sums[PRODUCTS + EACH * j + WITH_G]
+    g[slots_of(rules) + j] = sums[PRODUCTS + EACH * j + Y_WITH_G]
 
 
 cdef inline void begin_pass(
