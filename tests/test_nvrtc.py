@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks.gpu import DECAY
 from fastbfgs.cuda import KERNELS, OPTIONS, THREADS, instance_of_large, instances, source
 from fastbfgs.fused import CudaObjective
 
@@ -91,23 +92,6 @@ def test_every_kernel_compiles_without_spills(architecture, dtype, threads, meth
     assert [kernel for kernel in kernels if kernel[1:] != ("0", "0")] == [], log
     # No room in memory either that a thread has to itself, except the products and the model within bounds.
     assert all(int(size) <= 128 * (method == "L-BFGS-B") for size in re.findall(r"(\d+) bytes stack frame", log)), log
-
-
-DECAY = """
-    template <typename T>
-    __device__ double objective(long long member, long long n, const T *x, T *g, const T *t, const T *y, long long m) {
-        double f = 0.0, g0 = 0.0, g1 = 0.0, g2 = 0.0;
-        for (long long i = 0; i < m; i++) {
-            const double e = exp(-x[1] * t[i]), r = x[0] * e + x[2] - y[member * m + i];
-            f += 0.5 * r * r;
-            g0 += r * e;
-            g1 -= r * x[0] * t[i] * e;
-            g2 += r;
-        }
-        g[0] = (T)g0, g[1] = (T)g1, g[2] = (T)g2;
-        return f;
-    }
-"""
 
 
 @pytest.mark.parametrize("method", METHODS)
