@@ -64,6 +64,45 @@ __device__ __forceinline__ void count_idle(const Rules &rules, Member &member, d
     }
 }
 
+/// Does the member go on after a step from f_old to f? `stalled`: neither f nor g was lowered; `small` tells whether the
+/// step is, for xtol and xrtol.
+template <typename Small>
+__device__ __forceinline__ bool goes_on(
+    const Rules &rules, Member &member, double f_old, double f, bool stalled, Small small
+) {
+    count_idle(rules, member, f);
+    if (member.g_size <= rules.gtol)
+        member.status = CONVERGED_GRADIENT;
+    else if (small())
+        member.status = CONVERGED_STEP;
+    else if (rules.ftol > 0.0 && f_old - f <= rules.ftol * fmax(fmax(fabs(f_old), fabs(f)), 1.0))
+        member.status = CONVERGED_DECREASE;
+    else if (rules.frtol > 0.0 && f_old - f <= rules.frtol * fabs(f_old))
+        member.status = CONVERGED_DECREASE;
+    else if (rules.fatol > 0.0 && f_old - f <= rules.fatol)
+        member.status = CONVERGED_DECREASE;
+    else if (stalled || member.idle >= IDLE_AT_MOST)
+        member.status = STALLED;
+    else if (member.nit >= rules.maxiter)
+        member.status = MAXITER;
+    else if (member.nfev >= rules.maxfun)
+        member.status = MAXFUN;
+    return member.status == RUNNING;
+}
+
+/// After a search that found no step: may -g be tried?
+__device__ __forceinline__ bool tries_again(const Rules &rules, Member &member) {
+    // Before the memory is blamed: could f have shown what the model promised?
+    member.flat |= -member.search.dphi0 <= WOLFE_NOISE * rules.eps * fabs(member.search.phi0);
+    if (member.nfev >= rules.maxfun)
+        member.status = MAXFUN;
+    else if (member.count > 0)
+        forget(member);
+    else
+        member.status = member.flat ? STALLED : ABNORMAL;
+    return member.status == RUNNING;
+}
+
 /// The size of g that gtol limits.
 template <class Group, typename floating>
 __device__ __forceinline__ double gradient_size(
@@ -75,20 +114,25 @@ __device__ __forceinline__ double gradient_size(
     return norm_of_order(group, n, v + n, rules.norm);
 }
 
-/// Is there anything to do from x, where f and g are as they stand? The status says so, or how it has ended.
+/// Is there anything to do from x, where f and g are as they stand, g finite or not? The status says so, or how it has
+/// ended.
+__device__ __forceinline__ bool may_run(const Rules &rules, Member &member, bool finite) {
+    member.status = member.f == -INFINITY ? UNBOUNDED
+        : !(isfinite(member.f) && finite) ? NONFINITE_START
+        : member.g_size <= rules.gtol ? CONVERGED_GRADIENT
+        : member.nit >= rules.maxiter ? MAXITER
+        : member.nfev >= rules.maxfun ? MAXFUN : RUNNING;
+    return member.status == RUNNING;
+}
+
+/// The same, where nobody has looked at g.
 template <class Group, typename floating>
 __device__ __forceinline__ bool may_run(Group &group, const Rules &rules, Member &member, const floating *v) {
     const Index n = rules.n;
     double check = 0.0;                                     // stays 0 as long as all is finite
     for (Index i = group.rank(); i < n; i += Group::size)
         check += 0.0 * (double)v[n + i];
-    check = group.sum(check);
-    member.status = member.f == -INFINITY ? UNBOUNDED
-        : !(isfinite(member.f) && check == 0.0) ? NONFINITE_START
-        : member.g_size <= rules.gtol ? CONVERGED_GRADIENT
-        : member.nit >= rules.maxiter ? MAXITER
-        : member.nfev >= rules.maxfun ? MAXFUN : RUNNING;
-    return member.status == RUNNING;
+    return may_run(rules, member, group.sum(check) == 0.0);
 }
 
 /// Take f and g at the start; may the member set off?
@@ -217,33 +261,15 @@ __device__ __forceinline__ bool accept(
     member.g_size = gradient_size(group, rules, member, v, box);
     member.flat = false;
     const bool stuck = f >= f_old && member.g_size >= g_size_old;
-    count_idle(rules, member, f);
-    if (member.g_size <= rules.gtol)
-        member.status = CONVERGED_GRADIENT;
-    else if (rules.xtol > 0.0 && max_abs(group, n, s) <= rules.xtol)
-        member.status = CONVERGED_STEP;
-    else if (rules.xrtol > 0.0
-             && norm(group, n, s, max_abs(group, n, s))
-                 <= rules.xrtol * (rules.xrtol + norm(group, n, v, max_abs(group, n, v))))
-        member.status = CONVERGED_STEP;
-    else if (rules.ftol > 0.0 && f_old - f <= rules.ftol * fmax(fmax(fabs(f_old), fabs(f)), 1.0))
-        member.status = CONVERGED_DECREASE;
-    else if (rules.frtol > 0.0 && f_old - f <= rules.frtol * fabs(f_old))
-        member.status = CONVERGED_DECREASE;
-    else if (rules.fatol > 0.0 && f_old - f <= rules.fatol)
-        member.status = CONVERGED_DECREASE;
-    else if ((stuck && (along_g || !member.bounded)) || member.idle >= IDLE_AT_MOST)
-        member.status = STALLED;
-    else if (member.nit >= rules.maxiter)
-        member.status = MAXITER;
-    else if (member.nfev >= rules.maxfun)
-        member.status = MAXFUN;
-    else {
-        if (stuck)
-            forget(member);                                 // a projected direction may be to blame
-        return true;
-    }
-    return false;
+    const bool on = goes_on(rules, member, f_old, f, stuck && (along_g || !member.bounded), [&] {
+        return (rules.xtol > 0.0 && max_abs(group, n, s) <= rules.xtol)
+            || (rules.xrtol > 0.0
+                && norm(group, n, s, max_abs(group, n, s))
+                    <= rules.xrtol * (rules.xrtol + norm(group, n, v, max_abs(group, n, v))));
+    });
+    if (on && stuck)
+        forget(member);                                     // a projected direction may be to blame
+    return on;
 }
 
 /// Take f and g at the point asked for; decide; ask for the next point, or stop.
@@ -298,17 +324,5 @@ __device__ bool advance(
         }
         return due;
     }
-    if (verdict == GIVE_UP) {
-        // Before the memory is blamed: could f have shown what the model promised?
-        member.flat |= -search.dphi0 <= WOLFE_NOISE * rules.eps * fabs(search.phi0);
-        if (member.nfev >= rules.maxfun) {
-            member.status = MAXFUN;
-        } else if (member.count > 0) {
-            forget(member);
-            return true;
-        } else {
-            member.status = member.flat ? STALLED : ABNORMAL;
-        }
-    }
-    return false;
+    return verdict == GIVE_UP && tries_again(rules, member);
 }

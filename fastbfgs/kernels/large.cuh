@@ -307,8 +307,7 @@ struct Large {
         const bool full = member.count == (int)rules.m;
         const int size = slots(), head = member.head, known = full ? member.count - 1 : member.count;
         const double ss = total()[SS], sy_new = total()[SY], yy_new = total()[YY];
-        const bool learnt = sy_new > rules.eps * sqrt(ss) * sqrt(yy_new) && isfinite(1.0 / sy_new)
-            && isfinite(sy_new / yy_new);
+        const bool learnt = trusted(rules.eps, ss, sy_new, yy_new);
         if (threadIdx.x == 0) {
             double *SY_ = sy(), *YY_ = yy(), *g = g_of();
             int j = head;
@@ -403,12 +402,7 @@ struct Large {
         member.f = f;
         member.g_size = gradient_size();
         member.started = true;
-        member.status = f == -INFINITY ? UNBOUNDED
-            : !(isfinite(f) && check == 0.0) ? NONFINITE_START
-            : member.g_size <= rules.gtol ? CONVERGED_GRADIENT
-            : member.nit >= rules.maxiter ? MAXITER
-            : member.nfev >= rules.maxfun ? MAXFUN : RUNNING;
-        return member.status == RUNNING;
+        return may_run(rules, member, check == 0.0);
     }
 
     __device__ void move(double alpha, double f, const floating *g) {
@@ -426,26 +420,10 @@ struct Large {
         member.g_size = gradient_size();
         member.flat = false;
         const bool stuck = f >= f_old && member.g_size >= g_size_old;
-        count_idle(rules, member, f);
-        if (member.g_size <= rules.gtol)
-            member.status = CONVERGED_GRADIENT;
-        else if (rules.xtol > 0.0 && s_max <= rules.xtol)
-            member.status = CONVERGED_STEP;
-        else if (rules.xrtol > 0.0 && s_norm <= rules.xrtol * (rules.xrtol + norm_of(v)))
-            member.status = CONVERGED_STEP;
-        else if (rules.ftol > 0.0 && f_old - f <= rules.ftol * fmax(fmax(fabs(f_old), fabs(f)), 1.0))
-            member.status = CONVERGED_DECREASE;
-        else if (rules.frtol > 0.0 && f_old - f <= rules.frtol * fabs(f_old))
-            member.status = CONVERGED_DECREASE;
-        else if (rules.fatol > 0.0 && f_old - f <= rules.fatol)
-            member.status = CONVERGED_DECREASE;
-        else if (stuck || member.idle >= IDLE_AT_MOST)
-            member.status = STALLED;
-        else if (member.nit >= rules.maxiter)
-            member.status = MAXITER;
-        else if (member.nfev >= rules.maxfun)
-            member.status = MAXFUN;
-        return member.status == RUNNING;
+        return goes_on(rules, member, f_old, f, stuck, [&] {
+            return (rules.xtol > 0.0 && s_max <= rules.xtol)
+                || (rules.xrtol > 0.0 && s_norm <= rules.xrtol * (rules.xrtol + norm_of(v)));
+        });
     }
 
     __device__ bool advance(double f, const floating *g) {
@@ -484,18 +462,7 @@ struct Large {
             }
             return due;
         }
-        if (verdict == GIVE_UP) {
-            member.flat |= -search.dphi0 <= WOLFE_NOISE * rules.eps * fabs(search.phi0);
-            if (member.nfev >= rules.maxfun) {
-                member.status = MAXFUN;
-            } else if (member.count > 0) {
-                forget(member);
-                return true;
-            } else {
-                member.status = member.flat ? STALLED : ABNORMAL;
-            }
-        }
-        return false;
+        return verdict == GIVE_UP && tries_again(rules, member);
     }
 
     __device__ void set_off() {

@@ -13,6 +13,10 @@ __device__ __forceinline__ void forget(Member &member) {
     member.count = member.head = member.fresh = 0;
 }
 
+__device__ __forceinline__ bool trusted(double eps, double ss, double sy, double yy) {
+    return sy > eps * sqrt(ss) * sqrt(yy) && isfinite(1.0 / sy) && isfinite(sy / yy);
+}
+
 /// Can the curvature of the pair be trusted? Gives s.y and y.y.
 template <class Group, typename floating>
 __device__ __forceinline__ bool curvature(
@@ -21,7 +25,7 @@ __device__ __forceinline__ bool curvature(
     const double ss = dot(group, rules.n, s, s);
     sy = dot(group, rules.n, s, y);
     yy = dot(group, rules.n, y, y);
-    return sy > rules.eps * sqrt(ss) * sqrt(yy) && isfinite(1.0 / sy) && isfinite(sy / yy);
+    return trusted(rules.eps, ss, sy, yy);
 }
 
 /// Remember the pair (s, y) in place of the oldest one, if its curvature can be trusted; was it?
