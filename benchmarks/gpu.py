@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def machine() -> dict[str, Any]:
         "cuda": runtime.runtimeGetVersion(),
         "cupy": cupy.__version__,
         "numpy": np.__version__,
+        "others": {name: version(name) for name in ("torch", "jax") if find_spec(name)},
         "fastbfgs": fastbfgs.__version__,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 import sys
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from pathlib import Path
+from types import FunctionType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -182,6 +184,24 @@ class _Flag:
             self._retired.append((self.memory, event))
 
 
+def _at_work(backend: type) -> type:
+    """Return a backend with every method but those of its own run where its arrays are at work."""
+
+    def there(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def run(self: Any, *arguments: Any) -> Any:
+            with self.arrays.at_work():
+                return method(self, *arguments)
+
+        return run
+
+    for name, method in list(vars(backend).items()):
+        if isinstance(method, FunctionType) and not name.startswith("_"):
+            setattr(backend, name, there(method))
+    return backend
+
+
+@_at_work
 class CUDA(Backend):
     """B members on a GPU, each a record of scalars and a row of vectors (see kernels/state.pxd).
 
@@ -242,6 +262,7 @@ class CUDA(Backend):
         self._flag = _Flag(xp)
         self._counted = 0  # the members that had finished when the rows were last looked through
         self._moved = xp.empty(self.B, np.uint8)
+        self._read: Any = None
         self._told = 0  # how many rows the last `tell` was about
         self._next: Any = None  # the rows that were told last, and the points that they ask about now
         each = 1 if self.m else 2
@@ -358,6 +379,7 @@ class CUDA(Backend):
         else:
             self._launch("tell", count, self._rows(rows), np.int64(count), f, narrow, g, x, self._moved)
         self._next, self._told = (rows, x), count
+        self._read = f, g  # kept until the next call: by then another library has waited for this one
         self._flag.follow(self._finished)
         # Is it time to look who still runs? Nobody does, or half of those that did do not. The host hears of it late.
         finished = int(self._flag.value[0])
@@ -372,6 +394,7 @@ class CUDA(Backend):
         TypeError, ValueError
             As `tell`.
         """
+        f, g = self.arrays.taken(f, "f"), self.arrays.taken(g, "g")
         if isinstance(f, (float, np.float32)):
             f = self.xp.asarray(np.array([f], np.float64))
         elif isinstance(f, self.xp.ndarray) and f.size == 1:

@@ -1,13 +1,15 @@
-"""Arrays on a GPU: what `interop` does for NumPy, done where the arrays are, for CuPy's.
+"""Arrays on a GPU: what `interop` does for NumPy, done where the arrays are, for CuPy's and by way of them for others.
 
 Numbers are looked at on the device; one of them, whether all is well, comes back. What is wrong is then told by
-`interop`, of a copy.
+`interop`, of a copy. Arrays of PyTorch, JAX and the like are CuPy's of the same memory, by DLPack.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -15,17 +17,29 @@ from typing import Any
 import numpy as np
 
 from fastbfgs import interop
-from fastbfgs.foreign import is_cupys
+from fastbfgs.foreign import PLAIN, Library, is_cupys, library_of
 from fastbfgs.interop import Checked
 
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
 
 
 def reader(x0: Any, name: str = "x0") -> Any:
-    """Return who reads what comes with `x0`, called `name`: `interop`, or the `Arrays` of its device if CuPy's."""
-    if "cupy" not in sys.modules or not is_cupys(x0):
+    """Return who reads what comes with `x0`, called `name`: `interop`, or, if it is on a GPU, an `Arrays`."""
+    if type(x0) in PLAIN:
         return interop
-    return Arrays(x0, name)
+    if "cupy" in sys.modules and is_cupys(x0):
+        return Arrays(x0, name)
+    library = lender(x0, name)
+    return Lent(library) if isinstance(library, OnGPU) else interop
+
+
+def lender(array: Any, name: str) -> Library | None:
+    """Return the library of `array`, called `name`, as it is where that is; None for NumPy's and CuPy's."""
+    library = library_of(array)
+    number = None if library is None else library.cuda_device(array)
+    if library is None or number is None:
+        return library
+    return OnGPU(library, cupy(f"{name}, a {library.array} on a GPU,"), number)
 
 
 def cupy(purpose: str) -> Any:
@@ -70,17 +84,28 @@ class Arrays:
     xp : module
         CuPy.
     device : int
+    array : str
+        What an array there is called.
     """
 
     def __init__(self, x0: Any, name: str = "x0") -> None:
         self.xp: Any = sys.modules["cupy"]  # whoever has an array has imported it
         self.device: int = x0.device.id
+        self.array = f"CuPy array on device {self.device}"
         current: int = self.xp.cuda.runtime.getDevice()
         if self.device != current:
             raise ValueError(
                 f"{name} is on device {self.device}, but the current one is {current}; call within "
                 f"`with {name}.device:`"
             )
+
+    def at_work(self) -> AbstractContextManager[Any]:
+        """Return the context in which to work with these arrays: none, the current stream is the one."""
+        return nullcontext()
+
+    def taken(self, given: Any, name: str) -> Any:
+        """Return `given`, called `name`, as CuPy has it; as it is, if it is no array that CuPy can have."""
+        return given
 
     def argument(self, given: Any, name: str) -> Any:
         """Return `given`, called `name`, if it is an array on this device.
@@ -90,10 +115,10 @@ class Arrays:
         TypeError, ValueError
             If it is none, or on another device.
         """
+        given = self.taken(given, name)
         if not isinstance(given, self.xp.ndarray):
             raise TypeError(
-                f"{name} must be a CuPy array on device {self.device}, as x0 is; got {_kind(given)}. "
-                f"Convert it once, with cupy.asarray({name})."
+                f"{name} must be a {self.array}, as x0 is; got {_kind(given)}. Send it there once, before the call."
             )
         if given.device.id != self.device:
             raise ValueError(
@@ -204,7 +229,12 @@ class Arrays:
 
     def _side(self, given: Any, name: str, shape: tuple[int, ...], n: int) -> Any:
         """Return lb or ub of bounds as (n,), (1,) or (B, n)."""
-        if not is_cupys(given) and np.size(given) == 1:
+        if isinstance(given, np.ndarray) and given.size != 1:
+            raise TypeError(
+                f"bounds.{name} must be a {self.array}, as x0 is; got {_kind(given)}. SciPy's Bounds have no other: "
+                "give n pairs of numbers, or an object with lb and ub of arrays that are there."
+            )
+        if isinstance(given, (int, float, np.generic, np.ndarray)):
             given = self.xp.asarray(np.asarray(given, float).reshape(1))
         side = self.start(given, f"bounds.{name}")
         if side.shape not in {(n,), (1,), (*shape, n)}:
@@ -257,10 +287,11 @@ class Arrays:
 
     def _returned(self, given: Any, letter: str, source: str, kinds: str, dtypes: tuple[Any, ...]) -> Any:
         """Return f or g, if they are arrays of this device and of these types."""
+        given = self.taken(given, f"{letter} of {source}")
         if not isinstance(given, self.xp.ndarray):
             raise TypeError(
-                f"{source} must return {letter} as a CuPy array on device {self.device}, where x is; got "
-                f"{_kind(given)}. Compute it with CuPy: a copy at every call would take longer than the solver."
+                f"{source} must return {letter} as a {self.array}, where x is; got {_kind(given)}. Compute it there: a "
+                "copy at every call would take longer than the solver."
             )
         if given.device.id != self.device:
             raise ValueError(
@@ -273,6 +304,123 @@ class Arrays:
     def nearest(self, x: Any, box: Any) -> Any:
         """Return the point of `box`, (2, n) or (B, 2, n), that is nearest to `x`, (n,) or (B, n)."""
         return self.xp.minimum(self.xp.maximum(x, box[..., 0, :]), box[..., 1, :])
+
+
+class OnGPU(Library):
+    """A library whose arrays are on a GPU; the solver computes with CuPy's of the same memory.
+
+    Work is done on the library's current stream if it has one, else on CuPy's. DLPack has each of two streams wait for
+    the other where that is needed.
+
+    Parameters
+    ----------
+    library : Library
+        The same, on the CPU.
+    xp : module
+        CuPy.
+    device : int
+    """
+
+    def __init__(self, library: Library, xp: Any, device: int) -> None:
+        super().__init__(library.namespace, f"{library.array} on CUDA device {device}")
+        self.library, self.xp, self.device = library, xp, device
+        self.compiles = library.compiles
+        self.solvers = xp.ndarray
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Make the library's device and stream those of CuPy, while this lasts."""
+        stream = self.library.stream(self.device)
+        with self.xp.cuda.Device(self.device):
+            if stream is None:
+                yield
+            else:
+                with self.xp.cuda.Stream.from_external(_Handle(stream)):
+                    yield
+
+    def own(self, array: Any) -> Any:
+        """Return a CuPy array that nobody else writes into as one of this library, of the same memory."""
+        with self.at_work():
+            return self.namespace.from_dlpack(self.xp.ascontiguousarray(array))
+
+    def native(self, array: Any, name: str) -> Any:
+        """Return an array of this library, called `name`, as a CuPy array of the same memory.
+
+        Raises
+        ------
+        TypeError
+            If it is of another library, not on this device, or of a type that CuPy does not have.
+        """
+        if isinstance(array, self.solvers):
+            return array
+        other = library_of(array)
+        if other is None or other.array != self.library.array or other.cuda_device(array) != self.device:
+            where = "" if other is None else f" on {getattr(array, 'device', 'another device')}"
+            raise TypeError(
+                f"{name} must be a {self.array}, as x0 is; got {_kind(array)}{where}. Convert it, or send it there."
+            )
+        try:
+            with self.at_work():
+                return self.xp.from_dlpack(other.bare(array))
+        except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            raise TypeError(
+                f"{name} must be numbers that CuPy can read, best float32 or float64; got a {self.array} of dtype "
+                f"{getattr(array, 'dtype', None)}: {error}"
+            ) from error
+
+    def argument(self, given: Any, name: str, numpy: bool = True) -> Any:
+        """Return what came beside x0, called `name`, as a CuPy array; as it is, if it is no array.
+
+        Raises
+        ------
+        TypeError
+            If it is an array, but not of this library on this device.
+        """
+        if isinstance(given, np.ndarray) or library_of(given) is not None:
+            return self.native(given, name)
+        return given
+
+    def bounds(self, bounds: Any) -> Any:
+        """Return bounds as they are: `Lent.box` reads them, of this library or not."""
+        return bounds
+
+    def returned(self, given: Any) -> Any:
+        return given if isinstance(given, (int, float, np.generic)) else self.native(given, "what the function returns")
+
+
+class _Handle:
+    """A stream in the form of CUDA's protocol, which not every PyTorch has."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.stream.cuda_stream
+
+
+class Lent(Arrays):
+    """The reader of another library's arrays on one device, and of CuPy's there.
+
+    Parameters
+    ----------
+    library : OnGPU
+    """
+
+    def __init__(self, library: OnGPU) -> None:
+        self.library, self.xp, self.device, self.array = library, library.xp, library.device, library.array
+
+    def at_work(self) -> AbstractContextManager[Any]:
+        """Return the context in which the library's device and stream are those of CuPy."""
+        return self.library.at_work()
+
+    def taken(self, given: Any, name: str) -> Any:
+        """Return `given`, called `name`, as CuPy has it; as it is, if it is no array."""
+        return self.library.argument(given, name)
+
+    def enter(self, x0: Any, name: str = "x0") -> tuple[Any, Any]:
+        """Return what `start` does, and the library whose arrays the caller is to get."""
+        with self.at_work():
+            return self.start(self.library.library.real(x0, name), name), self.library
 
 
 def _kind(given: Any) -> str:

@@ -11,8 +11,9 @@ read each of two. A call of 1,000 members of n = 10, float32, takes 8 and 35 us 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass, replace
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,9 @@ import numpy as np
 
 _HOST = {1, 3, 11, 13}
 """DLPack's numbers of the devices whose memory NumPy reads: the CPU, and what CUDA and ROCm pin or manage."""
+
+_CUDA = 2
+"""DLPack's number of the devices whose memory CuPy reads."""
 
 _SHARED = 2**18
 """Bytes from which on JAX is to share our memory, which takes 16 us; a copy takes 10 us below, 700 us of 4 MB."""
@@ -47,6 +51,8 @@ class Library:
     ----------
     compiles : bool
         Whether its functions are compiled anew for every shape, so that each call had better have the same.
+    solvers : type
+        Of the arrays that the solver computes with: NumPy's.
     """
 
     compiles = False
@@ -54,6 +60,7 @@ class Library:
     def __init__(self, namespace: Any, array: str | None = None) -> None:
         self.namespace = namespace
         self.array = array or f"{namespace.__name__} array"
+        self.solvers: type = np.ndarray
 
     def __reduce__(self) -> Any:  # functions are sent to other processes with it
         return _restored, (type(self), self.namespace.__name__, self.array)
@@ -82,6 +89,25 @@ class Library:
     def _read(self, array: Any) -> np.ndarray:
         return np.from_dlpack(array)
 
+    def bare(self, array: Any) -> Any:
+        """Return an array of this library as one that DLPack takes: without the graph that it may have behind it."""
+        return array
+
+    def stream(self, device: int) -> Any:
+        """Return the current stream of a CUDA device, an object with `cuda_stream`; None if nobody is told of any."""
+        return None
+
+    def at_work(self) -> AbstractContextManager[Any]:
+        """Return the context in which to work with the solver's arrays of this library's memory."""
+        return nullcontext()
+
+    def cuda_device(self, array: Any) -> int | None:
+        """Return the number of the CUDA device that holds an array of this library; None if none does."""
+        if self._device(array) is None:
+            return None
+        kind, number = array.__dlpack_device__()
+        return int(number) if kind == _CUDA else None
+
     def _device(self, array: Any) -> Any:
         """Return where an array is, if NumPy cannot read it there; else None."""
         return None if array.__dlpack_device__()[0] in _HOST else getattr(array, "device", "another device")
@@ -90,8 +116,8 @@ class Library:
         device = self._device(array)
         if device is not None:
             raise TypeError(
-                f"{name} must be in the CPU's memory, where this release computes; got a {self.array} on {device}. "
-                "Copy it to the CPU; fun may send its points on to a device, and bring f and g back."
+                f"{name} must be in the CPU's memory; got a {self.array} on {device}. Copy it to the CPU; fun may send "
+                "its points on to a device, and bring f and g back. Or let all, x0 first, be on one CUDA device."
             )
 
     def start(self, x0: Any, name: str) -> np.ndarray:
@@ -100,7 +126,17 @@ class Library:
         Raises
         ------
         TypeError
-            If it is on another device, or of a floating type other than float32 and float64.
+            If it is on another device, or `real` refuses it.
+        """
+        return self.native(self.real(x0, name), name)
+
+    def real(self, x0: Any, name: str) -> Any:
+        """Return x0, an array of this library called `name`, of a type that the solver and the library both have.
+
+        Raises
+        ------
+        TypeError
+            If it is of a floating type other than float32 and float64.
         """
         dtype = str(getattr(x0, "dtype", None))
         if "float" in dtype and not dtype.endswith(("float32", "float64")):
@@ -108,7 +144,7 @@ class Library:
                 f"{name} must be float32 or float64; got {dtype}, too coarse for a line search. Convert it; fun may "
                 "compute in a coarser type inside."
             )
-        return self.native(x0, name)
+        return x0
 
     def argument(self, given: Any, name: str, numpy: bool = True) -> Any:
         """Return what came beside x0, called `name`, as a NumPy array if it is an array of this library.
@@ -138,16 +174,29 @@ class Library:
         """Return the caller's function as one of NumPy arrays, see `Function`."""
         return Function(self, function, args)
 
+    def shown(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that shows `callback` what it is given, with arrays of this library in it."""
+
+        @wraps(callback)
+        def show(*given: Any, **named: Any) -> Any:
+            return callback(*map(self.whole, given), **{name: self.whole(each) for name, each in named.items()})
+
+        return show
+
+    def returned(self, given: Any) -> Any:
+        """Return what one of the caller's functions has returned, or one of a pair, as the solver reads it."""
+        return in_numpy(given, "what the function returns")
+
     def returning(self, report: Callable[[], Any]) -> Callable[[], Any]:
         """Return a function that returns what `report` does, with arrays of this library in it."""
         return lambda: self.whole(report())
 
     def whole(self, given: Any) -> Any:
-        """Return a result with an array of this library in place of each NumPy array of numbers.
+        """Return a result with an array of this library in place of each array of numbers of the solver's.
 
         It may be a dict, a dataclass, a named tuple, a list of arrays, or an array; what else there is in it stays.
         """
-        if isinstance(given, np.ndarray):
+        if isinstance(given, self.solvers):
             return given if given.dtype == object else self.own(given)
         if isinstance(given, dict):
             for name, value in given.items():
@@ -177,6 +226,16 @@ class _Torch(Library):
         numbers: np.ndarray = array.detach().numpy()  # f and g may have a graph behind them
         return numbers
 
+    def bare(self, array: Any) -> Any:
+        return array.detach()
+
+    def cuda_device(self, array: Any) -> int | None:
+        known = getattr(self._device(array), "type", None) == "cuda"  # others may have no number in DLPack
+        return super().cuda_device(array) if known else None
+
+    def stream(self, device: int) -> Any:
+        return self.namespace.cuda.current_stream(device)
+
     def _device(self, array: Any) -> Any:
         device = getattr(array, "device", None)
         return None if getattr(device, "type", "cpu") == "cpu" else device
@@ -191,6 +250,7 @@ class _Jax(Library):
         super().__init__(import_module("jax.numpy"), "JAX array")
         jax = import_module("jax")
         self.traced = jax.core.Tracer
+        self.canonical = jax.dtypes.canonicalize_dtype
         self.copies = jax.default_backend() == "cpu"  # elsewhere asarray would send it away
 
     def __reduce__(self) -> Any:
@@ -211,17 +271,17 @@ class _Jax(Library):
         elsewhere = [device for device in devices if device.platform != "cpu"]
         return elsewhere[0] if elsewhere else None
 
-    def start(self, x0: Any, name: str) -> np.ndarray:
-        start = super().start(x0, name)
-        if start.dtype.kind in "biu":
-            start = start.astype(self.own(np.empty(0)).dtype)  # its own float
-        if self.own(np.empty(0, start.dtype)).dtype != start.dtype:
-            raise TypeError(f"{name} is {start.dtype}, which jax_enable_x64 does not allow now; set it, or convert x0")
-        return start
+    def real(self, x0: Any, name: str) -> Any:
+        x0 = super().real(x0, name)
+        if x0.dtype.kind in "biu":
+            return self.namespace.asarray(x0, dtype=float)  # its own float
+        if self.canonical(x0.dtype) != x0.dtype:
+            raise TypeError(f"{name} is {x0.dtype}, which jax_enable_x64 does not allow now; set it, or convert x0")
+        return x0
 
 
 class Function:
-    """The caller's function of a library's arrays, as one of NumPy arrays that returns such.
+    """The caller's function of a library's arrays, as one of the solver's arrays that returns such.
 
     Parameters
     ----------
@@ -249,8 +309,8 @@ class Function:
             given += self._own[: len(rest) - len(rows)]
         returned = self.__wrapped__(*given, **rows)
         if isinstance(returned, (tuple, list)):
-            return tuple([in_numpy(each, "what the function returns") for each in returned])
-        return in_numpy(returned, "what the function returns")
+            return tuple(map(self.library.returned, returned))
+        return self.library.returned(returned)
 
 
 def in_numpy(given: Any, name: str = "a result") -> Any:
@@ -285,10 +345,15 @@ def require_no_cupy(given: Any, name: str) -> None:
 
 def on_host(given: Any, name: str = "a result") -> Any:
     """Return what the caller asks to see of `given`, one of our results: as `in_numpy`, and copied from a GPU."""
-    if type(given) is not np.ndarray and is_cupys(given):
-        numbers = given.get()
-        return numbers if numbers.ndim else numbers[()]
-    return in_numpy(given, name)
+    if type(given) in PLAIN:
+        return given
+    if not is_cupys(given):
+        library = library_of(given)
+        if library is None or library.cuda_device(given) is None:
+            return in_numpy(given, name)
+        given = import_module("cupy").from_dlpack(library.bare(given))
+    numbers = given.get()
+    return numbers if numbers.ndim else numbers[()]
 
 
 def where_it_is(array: Any, index: Any) -> Any:
@@ -299,7 +364,7 @@ def where_it_is(array: Any, index: Any) -> Any:
 
 
 def library_of(array: Any) -> Library | None:
-    """Return the library of an array; None for NumPy's, and for what is no array or of no library known here.
+    """Return the library of an array; None for NumPy's and CuPy's, what is no array, and what no library is known of.
 
     Examples
     --------
@@ -310,7 +375,10 @@ def library_of(array: Any) -> Library | None:
     if kind in PLAIN:
         return None
     for each in kind.__mro__:
-        known = _KNOWN.get(each.__module__.partition(".")[0])
+        root = each.__module__.partition(".")[0]
+        if root == "cupy":
+            return None
+        known = _KNOWN.get(root)
         if known is not None:
             return known()
     if hasattr(kind, "__dlpack__") and hasattr(kind, "__array_namespace__"):

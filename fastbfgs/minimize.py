@@ -18,7 +18,7 @@ import numpy as np
 
 from fastbfgs import device, driver, interop
 from fastbfgs.differences import SCHEMES, Stencil
-from fastbfgs.foreign import on_host
+from fastbfgs.foreign import Library, on_host
 from fastbfgs.fused import CudaObjective
 from fastbfgs.inverse import InverseHessian
 from fastbfgs.native import Native, is_compiled
@@ -107,7 +107,7 @@ _ALL_FIXED = "All independent variables were fixed by bounds."
 
 
 def minimize(
-    fun: Callable[..., Any],
+    fun: Any,
     x0: Any,
     args: Any = (),
     method: str | None = None,
@@ -143,9 +143,9 @@ def minimize(
         GPU the same goes for a `fastbfgs.CudaObjective`.
     x0 : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
-        A PyTorch tensor, a JAX array, or one of another library of the array standard that has DLPack: all functions
-        are given such, and all arrays of the result are such. See Notes. A CuPy array: so is everything, and the solver
-        runs on its device, on the current stream. (That has not run on any GPU yet.)
+        A PyTorch tensor, a JAX array, a CuPy array, or one of another library of the array standard that has DLPack:
+        all functions are given such, and all arrays of the result are such. If it is on a CUDA device, so is all else,
+        and the solver runs there, on the current stream. See Notes. (That has not run on any GPU yet.)
     args : tuple, optional
         Passed on to fun and jac, as they are.
     method : {None, "L-BFGS-B", "L-BFGS", "BFGS"}
@@ -188,8 +188,8 @@ def minimize(
     chunk : int, optional
         Solve a batch in pieces of so many members, one after another: where the solver's memory, or what fun takes, is
         too much for all at once. The results are the same, but for `calls`, the sum over the pieces. fun gets members
-        of one piece, with their rows of batch_args, and their indices in the whole batch as ``rows``. For NumPy and
-        CuPy; not with a compiled fun, callback, progress, record or return_all.
+        of one piece, with their rows of batch_args, and their indices in the whole batch as ``rows``. Not with
+        a compiled fun, callback, progress, record or return_all.
     workers : int, optional
         Threads for the solver's own work on a batch, or on one problem of at least 50,000 coordinates; default
         ``FASTBFGS_NUM_THREADS``, else all cores this process may use. Results do not depend on it.
@@ -236,9 +236,9 @@ def minimize(
 
     If x0 is an array of another library, so is every array that fun, jac, callback and record are given, and every one
     in the result; of NumPy are only `message`, `failed`, and what SciPy's operator `hess_inv` works on. Numbers of one
-    problem (fun, nit, status) are Python's. x0 must be float32, float64 or of integers, in the CPU's memory; so must be
-    f and g. Arrays come and go in the same memory, except that JAX copies small ones. bounds and hess_inv0 may be of
-    NumPy all the same.
+    problem (fun, nit, status) are Python's. x0 must be float32, float64 or of integers. Arrays come and go in the same
+    memory, except that JAX copies small ones on the CPU. f and g must be where x0 is; on the CPU, bounds and hess_inv0
+    may be of NumPy all the same.
 
     - PyTorch: points require no gradient and are the function's own, so ``x.requires_grad_()`` is right. f and g may
       have a graph behind them, which is cut off, as is that of x0. ``torch.func.grad_and_value`` returns (g, f): turn
@@ -248,11 +248,14 @@ def minimize(
       10,000 Rosenbrock problems, n = 10, where a second run takes 0.14 instead of 0.26 s. Without jax_enable_x64 all is
       float32 and int32, and x0 = [1, 2] is float32. It cannot be called inside jit, grad or vmap.
 
-    With CuPy, bounds of arrays, batch_args and hess_inv0 must be on the device of x0, and so must f, of float32 or
-    float64, and g, of x0's dtype. fun may be called a few times more after the last member has finished, at points that
-    no longer move: the host does not wait to hear of it. `callback` makes it wait, as does a look at one member's
-    numbers or at `message`. Finite differences, compiled objectives, `record`, `return_all` and `workers` are for the
-    CPU. Device memory for each member: as above, and per call two arrays of points.
+    With x0 on a CUDA device the solver works with CuPy, which must be installed; PyTorch's and JAX's arrays are CuPy's
+    of the same memory, and its work is done on PyTorch's current stream. (JAX has none that it tells of: CuPy's current
+    one and JAX's wait for each other on the device.) Bounds of arrays, batch_args and hess_inv0 must be on the device
+    of x0, and so must f, of float32 or float64, and g, of x0's dtype. fun may be called a few times more after the last
+    member has finished, at points that no longer move: the host does not wait to hear of it. `callback` makes it wait,
+    as does a look at one member's numbers or at `message`. Finite differences, compiled objectives, `record`,
+    `return_all` and `workers` are for the CPU. Device memory for each member: as above, and per call two arrays of
+    points.
 
     References
     ----------
@@ -295,27 +298,98 @@ def minimize(
     >>> bool(abs(result.x - np.minimum(centre, limit)).max() < 1e-5)
     True
     """
-    fused = isinstance(fun, CudaObjective)
-    compiled = fused or is_compiled(fun)
-    if not (compiled or callable(fun)):
+    if not (_runs_by_itself(fun) or callable(fun)):
         raise TypeError(f"fun must be callable; got {type(fun).__name__}")
+    if isinstance(batch_args, list):
+        raise TypeError("batch_args must be a tuple of arrays, or one array; got a list, which could be either")
+    given = {
+        "args": args if isinstance(args, tuple) else (args,), "method": method, "jac": jac, "hess": hess,
+        "hessp": hessp, "bounds": bounds, "constraints": constraints, "tol": tol, "callback": callback,
+        "options": options, "batch_args": batch_args if isinstance(batch_args, tuple) else (batch_args,),
+        "compact": compact, "workers": workers, "progress": progress, "record": record, "chunk": chunk,
+    }  # fmt: skip
     reader = interop if type(x0) is np.ndarray else device.reader(x0)
     start, library = reader.enter(x0)
+    if library is None:
+        return _minimize(reader, fun, start, **given)
+    with library.at_work():
+        fun = _as_the_solvers(library, fun, given)
+        try:
+            result = _minimize(reader, fun, start, **given)
+        except BaseException as error:
+            with suppress(AttributeError, TypeError):  # as in driver._keep
+                error.partial_result = library.whole(error.partial_result)  # type: ignore[attr-defined]
+            raise
+        return library.whole(result)
+
+
+def _as_the_solvers(library: Library, fun: Any, given: dict[str, Any]) -> Any:
+    """Return a `fun` of the solver's arrays, and make what else is `given` such, where arrays were of `library`."""
+    if callable(given["jac"]):
+        given["jac"] = library.function(given["jac"], given["args"])
+    if not _runs_by_itself(fun):
+        fun, given["args"] = library.function(fun, given["args"]), ()
+    for name in ("callback", "record"):
+        if callable(given[name]):
+            given[name] = library.shown(given[name])
+    given["bounds"] = library.bounds(given["bounds"])
+    given["batch_args"] = tuple(
+        [library.argument(each, f"batch_args[{i}]", False) for i, each in enumerate(given["batch_args"])]
+    )
+    options = given["options"]
+    if isinstance(options, Mapping) and "hess_inv0" in options:
+        given["options"] = {**options, "hess_inv0": library.argument(options["hess_inv0"], "hess_inv0")}
+    if given["compact"] is None and library.compiles:
+        given["compact"] = False
+    return fun
+
+
+def _runs_by_itself(fun: Any) -> bool:
+    """Return whether `fun` is a compiled objective, for the CPU or for a GPU."""
+    return isinstance(fun, CudaObjective) or is_compiled(fun)
+
+
+def _minimize(
+    reader: Any,
+    fun: Any,
+    start: Any,
+    *,
+    args: tuple[Any, ...],
+    method: str | None,
+    jac: Any,
+    hess: Any,
+    hessp: Any,
+    bounds: Any,
+    constraints: Any,
+    tol: float | None,
+    callback: Callable[..., Any] | None,
+    options: Mapping[str, Any] | None,
+    batch_args: tuple[Any, ...],
+    compact: bool | None,
+    workers: int | None,
+    progress: Any,
+    record: Callable[[Accepted], Any] | None,
+    chunk: int | None,
+) -> Any:
+    """Minimise a function of the arrays that `reader` reads, from `start`, which it has read."""
+    fused, compiled = isinstance(fun, CudaObjective), _runs_by_itself(fun)
     if chunk is not None:
-        _refuse_in_pieces(chunk, start, compiled or library is not None, callback, progress, record, options)
-        given = {"args": args, "method": method, "jac": jac, "hess": hess, "hessp": hessp, "constraints": constraints}
-        given |= {"tol": tol, "compact": compact, "workers": workers}
-        return _in_pieces(chunk, fun, start, reader, batch_args, bounds, options, given)
+        _refuse_in_pieces(chunk, start, compiled, callback, progress, record, options)
+        given = {
+            "args": args, "hess": hess, "hessp": hessp, "constraints": constraints, "tol": tol, "callback": None,
+            "compact": compact, "workers": workers, "progress": None, "record": None, "chunk": None,
+        }  # fmt: skip
+        return _in_pieces(chunk, reader, fun, start, method, jac, bounds, options, batch_args, given)
     single, shape, n = start.ndim == 1, start.shape[:-1], start.shape[-1]
     if method is None:
         method = "BFGS" if single and bounds is None else "L-BFGS-B"
     name = _name(method, bounds, constraints)
     if hess is not None:
         message = f"Method {method} does not use Hessian information (hess)."
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
     if hessp is not None:
         message = f"Method {method} does not use Hessian-vector product information (hessp)."
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None; got {type(callback).__name__}")
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
@@ -325,22 +399,6 @@ def minimize(
             f"record must be callable, and take a fastbfgs.Accepted, or None; got {type(record).__name__}. "
             "fastbfgs.Paths(steps) keeps iterates in arrays."
         )
-    if not isinstance(args, tuple):
-        args = (args,)
-    if isinstance(batch_args, list):
-        raise TypeError("batch_args must be a tuple of arrays, or one array; got a list, which could be either")
-    if not isinstance(batch_args, tuple):
-        batch_args = (batch_args,)
-    if library is not None:  # all is NumPy from here on, except what the caller's functions are given
-        batch_args = tuple([library.argument(each, f"batch_args[{i}]", False) for i, each in enumerate(batch_args)])
-        bounds = library.bounds(bounds)
-        if callable(jac):
-            jac = library.function(jac, args)
-        if not compiled:
-            fun, args = library.function(fun, args), ()
-        if record is not None:
-            record = library.function(record)
-
     if reader is not interop:
         _refuse_on_a_gpu(jac, fused, compiled, record, workers, options)
     elif fused:
@@ -354,8 +412,6 @@ def minimize(
     kernel, face = _split_options(options, tol, name, method, n)
     h0 = face.get("hess_inv0")
     if h0 is not None:
-        if library is not None:
-            h0 = library.argument(h0, "hess_inv0")
         if box is not None:
             raise ValueError("hess_inv0 does not go with bounds; leave one of them out")
         read = reader.matrix if name == "BFGS" else reader.diagonal
@@ -378,7 +434,6 @@ def minimize(
             kernel = options_of(**(vars(kernel) | {"maxfun": most}))
         if compact is None:
             compact = bool(batch_args) or objective.fun_takes_rows or objective.jac_takes_rows
-            compact = compact and (library is None or not library.compiles)
         solver = Solver(
             start,
             kernel,
@@ -389,8 +444,6 @@ def minimize(
         )
         iterates = Iterates(solver.result().x) if face.get("return_all") else None
         report: Callable[[], Any] = partial(_scipy_result, solver, objective, h0, iterates)
-        if library is not None:
-            report = library.returning(report)
         watchers: list[Callable[[Solver], bool]] = []
         if progress:
             bar = Progress(progress, len(solver))
@@ -400,8 +453,7 @@ def minimize(
         if record is not None:
             watchers.append(Recorder(solver, record).watch)
         if callback is not None:
-            look: Callable[[], Any] = partial(_intermediate, solver, objective)
-            watchers.append(Callback(callback, look if library is None else library.returning(look)))
+            watchers.append(Callback(callback, partial(_intermediate, solver, objective)))
         if isinstance(objective, (Native, CudaObjective)):
             result = driver.run_compiled(solver, objective, watchers, report)
         else:
@@ -485,15 +537,15 @@ def bfgs(fun: Callable[..., Any], x0: Any, args: Any = (), **given: Any) -> Any:
 
 
 def _refuse_in_pieces(
-    chunk: Any, start: Any, other: bool, callback: Any, progress: Any, record: Any, options: Any
+    chunk: Any, start: Any, compiled: bool, callback: Any, progress: Any, record: Any, options: Any
 ) -> None:
     """Raise an error for what cannot be done in pieces."""
     if isinstance(chunk, bool) or not isinstance(chunk, (int, np.integer)) or chunk < 1:
         raise ValueError(f"chunk must be a positive integer, members at a time, or None; got {chunk!r}")
     if start.ndim == 1:
         raise ValueError("chunk is for a batch, x0 of shape (..., n); leave it out for one problem")
-    if other:
-        raise ValueError("chunk is for functions of NumPy or CuPy arrays; solve pieces by calls of your own")
+    if compiled:
+        raise ValueError("chunk is for functions of arrays, and fun is compiled; solve pieces by calls of your own")
     asked = {"callback": callback, "progress": progress, "record": record}
     asked["return_all"] = isinstance(options, Mapping) and options.get("return_all")
     for name, value in asked.items():
@@ -502,15 +554,22 @@ def _refuse_in_pieces(
 
 
 def _in_pieces(
-    chunk: int, fun: Any, start: Any, reader: Any, batch_args: Any, bounds: Any, options: Any, given: dict[str, Any]
+    chunk: int,
+    reader: Any,
+    fun: Any,
+    start: Any,
+    method: str | None,
+    jac: Any,
+    bounds: Any,
+    options: Any,
+    batch_args: tuple[Any, ...],
+    given: dict[str, Any],
 ) -> BatchResult:
     """Minimise `chunk` members of a batch at a time; return the results of all."""
     shape, n = start.shape[:-1], start.shape[-1]
     count = math.prod(shape)
-    if not isinstance(batch_args, (tuple, list)):
-        batch_args = (batch_args,)
-    arrays = _batch_arrays(tuple(batch_args), shape, reader) if len(batch_args) else ()
-    flat, jac, own = start.reshape(count, n), given.pop("jac"), given.pop("method") or "L-BFGS-B"
+    arrays = _batch_arrays(batch_args, shape, reader)
+    flat, own = start.reshape(count, n), method or "L-BFGS-B"
     options = dict(options or {})
     h0 = options.get("hess_inv0")
     if bounds is not None:  # what is wrong with a later piece is told now
@@ -536,7 +595,8 @@ def _in_pieces(
             options["hess_inv0"] = part(h0, first, 2 if own.upper() == "BFGS" else 1)
         try:
             pieces.append(
-                minimize(
+                _minimize(
+                    reader,
                     _with_rows_from(first, fun),
                     flat[first : first + chunk],
                     method=own,
@@ -756,7 +816,7 @@ def _warn(message: str) -> None:
     """Warn in SciPy's kind, from where `minimize` was called."""
     from scipy.optimize import OptimizeWarning
 
-    warnings.warn(message, OptimizeWarning, stacklevel=4)
+    warnings.warn(message, OptimizeWarning, stacklevel=5)
 
 
 def _scipy_result(solver: Solver, objective: _Evaluated, h0: Any, iterates: Iterates | None) -> Any:
@@ -885,10 +945,10 @@ def _split_options(
     elif unknown:
         if given.get("return_all"):
             message = f"Method {method} does not support the return_all option."
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
         if "disp" in given or "iprint" in given:
             message = "The options `disp` and `iprint` show nothing, as in SciPy 1.18; use `progress` or `callback`."
-            warnings.warn(message, DeprecationWarning, stacklevel=3)
+            warnings.warn(message, DeprecationWarning, stacklevel=4)
         unknown = [key for key in unknown if key not in ("return_all", "disp", "iprint")]
     if unknown:
         _warn(f"Unknown solver options: {', '.join(unknown)}")

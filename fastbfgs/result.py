@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastbfgs.foreign import in_numpy, library_of, on_host, where_it_is
+from fastbfgs.device import lender
+from fastbfgs.foreign import on_host, where_it_is
 from fastbfgs.kernels.advance import Status
 
 __all__ = ["Result", "Status", "cure", "sentence"]
@@ -127,7 +128,7 @@ class Result:
         """Return one member, or a part of the batch, as a `Result`."""
         if np.ndim(self.status) == 0:
             raise TypeError("this Result is of one problem; only a batch can be indexed")
-        index = in_numpy(index, "the index")
+        index = on_host(index, "the index")
         arrays = (self.x, self.f, self.g, self.nit, self.nfev, self.status)
         x, f, g, nit, nfev, status = (members_at(array, self.status.shape, index) for array in arrays)
         return Result(x, f, g, nit, nfev, status, self.calls)
@@ -147,10 +148,15 @@ def members_at(array: Any, shape: tuple[int, ...], index: Any) -> Any:
     It is of the library of `array`; NumPy's scalar, if it is a single number.
     """
     members = np.arange(math.prod(shape)).reshape(shape)[index]
-    library = library_of(array)
-    numbers = array if library is None else library.native(array, "this result")
-    part = numbers.reshape(math.prod(shape), *numbers.shape[len(shape) :])[where_it_is(numbers, members)]
-    return part if library is None else library.whole(part)
+    library = lender(array, "this result")
+    if library is None:
+        return _rows_at(array, shape, members)
+    with library.at_work():
+        return library.whole(_rows_at(library.native(array, "this result"), shape, members))
+
+
+def _rows_at(array: Any, shape: tuple[int, ...], members: Any) -> Any:
+    return array.reshape(math.prod(shape), *array.shape[len(shape) :])[where_it_is(array, members)]
 
 
 def converged(status: Any) -> Any:

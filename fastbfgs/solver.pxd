@@ -16,6 +16,7 @@ cdef class Solver:
     cdef:
         Backend _backend
         bint _single
+        object _rows                # as the backend takes them
         object _library
 
     cpdef ask(self)

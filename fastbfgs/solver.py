@@ -38,8 +38,8 @@ class Solver:
     x0 : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, everything else in float64.
         If it is a PyTorch tensor, a JAX array or the like, `ask` and `result` return such: see `fastbfgs.minimize`.
-        If it is a CuPy array, all runs on its device, `rows` are there too, and what is said of `live` and `running` is
-        heard late: the host does not wait for the device. (That has not run on any GPU yet.)
+        If it is on a GPU, of CuPy or of those, all runs there, `rows` are there too, and what is said of `live` and
+        `running` is heard late: the host does not wait for the device. (That has not run on any GPU yet.)
     options : Options, optional
         Tolerances, limits and the like.
     h0 : array_like, optional
@@ -63,7 +63,8 @@ class Solver:
     Attributes
     ----------
     rows : ndarray (k,) of intp
-        The members `ask` gives the points of: indices into the batch, flattened. CuPy's for such an x0, else NumPy's.
+        The members `ask` gives the points of: indices into the batch, flattened. Of x0's library if that is on a GPU,
+        else NumPy's.
     live : int
         How many members still run.
     calls : int
@@ -71,8 +72,8 @@ class Solver:
     accepted : int
         How many members took a step in the last `tell`.
     box : ndarray (2, n) or (B, 2, n), or None
-        The bounds, lower and upper, of all members or of each; None if there is no finite one. Of CuPy
-        for such an x0, else of NumPy.
+        The bounds, lower and upper, of all members or of each; None if there is no finite one. CuPy's if x0 is on a
+        GPU, else NumPy's.
 
     Raises
     ------
@@ -122,9 +123,16 @@ class Solver:
             raise TypeError(f"give options as an Options object or by name, not both; got {list(keywords)} by name")
         reader: Any = interop if type(x0) is np.ndarray else device.reader(x0)
         start, self._library = reader.enter(x0)
-        if self._library is not None:
-            h0, bounds = self._library.argument(h0, "h0"), self._library.bounds(bounds)
         self.options = options_of(**keywords) if options is None else options
+        if self._library is None:
+            self._open(reader, start, h0, bounds, compact, workers)
+            return
+        with self._library.at_work():
+            h0, bounds = self._library.argument(h0, "h0"), self._library.bounds(bounds)
+            self._open(reader, start, h0, bounds, compact, workers)
+
+    def _open(self, reader: Any, start: Any, h0: Any, bounds: Any, compact: bool, workers: int | None) -> None:
+        """Read what comes with the start, and place the members."""
         self.shape = start.shape[:-1]
         self.n = start.shape[-1]
         self.compact = bool(compact)
@@ -156,7 +164,7 @@ class Solver:
         if reader is interop:
             self._backend = CPU(start, self.options, h0, self.box, self.workers)
             if self._single:
-                self.rows = _ONLY
+                self.rows = self._rows = _ONLY
             else:
                 self._set_rows(np.arange(count))
         else:
@@ -165,12 +173,15 @@ class Solver:
             if workers is not None:
                 raise ValueError("workers are threads of the CPU, and x0 is on a GPU; leave them out")
             backend: Any = CUDA(start, self.options, h0, self.box, reader)
-            self._backend, self.rows = backend, backend.all_rows
+            self._backend = backend
+            self._set_rows(backend.all_rows)
 
     def _set_rows(self, rows: Any) -> None:
+        self.rows = self._rows = rows
         if type(rows) is np.ndarray:
             rows.flags.writeable = False
-        self.rows = rows
+        elif self._library is not None:
+            self.rows = self._library.own(rows)
 
     @property
     def running(self) -> bool:
@@ -201,7 +212,7 @@ class Solver:
         """
         if self.live == 0:
             raise RuntimeError("every member has finished; take result(), and ask only while running is true")
-        x = self._backend.point_one() if self._single else self._backend.points(self.rows)
+        x = self._backend.point_one() if self._single else self._backend.points(self._rows)
         return x if self._library is None else self._library.own(x)
 
     def tell(self, f: Any, g: Any) -> None:
@@ -231,11 +242,11 @@ class Solver:
                 g = interop.gradient(g, self.n, backend.dtype, "the function")
                 if not backend.tell_one(f, g):
                     raise AssertionError("checked values were refused; please report this")
-        elif not backend.tell(self.rows, f, g):
-            count = len(self.rows)
+        elif not backend.tell(self._rows, f, g):
+            count = len(self._rows)
             f = interop.values(f, count, "the function")
             g = interop.gradients(g, count, self.n, backend.dtype, "the function")
-            if not backend.tell(self.rows, f, g):
+            if not backend.tell(self._rows, f, g):
                 raise AssertionError("checked values were refused; please report this")
         self.calls += 1
         if backend.finished:
@@ -302,7 +313,7 @@ class Solver:
         if self.live == 0:
             return
         live, calls = self.live, self.calls
-        runs = Runs(self._backend, self._backend.running(self.rows), objective.address, objective.user_data)
+        runs = Runs(self._backend, self._backend.running(self._rows), objective.address, objective.user_data)
 
         def beat() -> None:
             self.live = live - runs.finished
@@ -344,7 +355,7 @@ class Solver:
         if self._single:
             self.live = self._backend.runs(0)
             return
-        running = self._backend.running(self.rows)
+        running = self._backend.running(self._rows)
         self.live = len(running)
         if self.compact:
             self._set_rows(running)

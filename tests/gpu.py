@@ -6,6 +6,9 @@ member must give the bits of the CPU path here, too. Then whole runs, on functio
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
+
 import cupy
 import numpy as np
 import pytest
@@ -239,6 +242,54 @@ def test_too_little_memory():
     x0 = cupy.zeros((free // 4000, 10))
     with pytest.raises(MemoryError, match="the largest batch that fits has"):
         Solver(x0, history=60)
+
+
+LIBRARIES = [name for name in ("torch", "jax") if find_spec(name)]
+"""Those that are installed; `benchmarks.gpu` writes down which."""
+
+
+def lent(name, numbers):
+    """Return NumPy's numbers as another library's array on the device, and the function of such that is a bowl."""
+    if name == "torch":
+        torch = import_module("torch")
+        return torch.from_numpy(np.array(numbers)).cuda(), bowls
+    jax = import_module("jax")
+    return jax.device_put(np.asarray(numbers), jax.devices("cuda")[0]), jax.jit(bowls)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_arrays_of_other_libraries(name, method):
+    x0, c = data(300, 20, np.float32)
+    ours, fun = lent(name, x0)
+    result = fastbfgs.minimize(
+        fun, ours, jac=True, method=method, batch_args=(lent(name, c)[0],), options={"gtol": 1e-3}
+    )
+    assert type(result.x) is type(ours) and type(result.nit) is type(ours) and result.x.device == ours.device
+    theirs = fastbfgs.minimize(
+        bowls, cupy.asarray(x0), jac=True, method=method, batch_args=(cupy.asarray(c),), options={"gtol": 1e-3}
+    )
+    assert bool(result.success.all())
+    assert float(abs(cupy.from_dlpack(result.x) - theirs.x).max()) < 1e-2
+
+    solver = Solver(ours, method=method, gtol=1e-3)
+    while solver.running:
+        solver.tell(*fun(solver.ask(), lent(name, c)[0][solver.rows]))
+    np.testing.assert_array_equal(cupy.from_dlpack(solver.result().x).get(), cupy.from_dlpack(result.x).get())
+    one = result[7]
+    assert type(one.x) is type(ours) and type(one.fun) is float
+
+
+@pytest.mark.parametrize("name", [name for name in LIBRARIES if name == "torch"])
+def test_pytorchs_stream(name):
+    """All runs on PyTorch's current stream: nothing else waits for it, and the bits are those of the default one."""
+    torch = import_module(name)
+    x0, c = (lent(name, each)[0] for each in data(500, 20))
+    alone = fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,))
+    torch.cuda.synchronize()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        beside = fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,))
+        assert bool((beside.x == alone.x).all())
 
 
 def test_host_arrays_are_refused():

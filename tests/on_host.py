@@ -38,6 +38,9 @@ free = 2**40
 current = 0
 """The current device."""
 
+launched: list = []
+"""The current stream, and device, of every launch."""
+
 _on_their_way: list = []
 
 
@@ -70,6 +73,7 @@ def pretend(monkeypatch) -> None:
     for name in ("order", "late", "waits", "current"):
         monkeypatch.setattr(here, name, 0)
     monkeypatch.setattr(here, "free", 2**40)
+    launched.clear()
     _on_their_way.clear()
 
 
@@ -138,6 +142,14 @@ class ndarray(NDArrayOperatorsMixin):
 
     def __iter__(self):
         return (self[i] for i in range(len(self)))
+
+    def __dlpack_device__(self):
+        return 2, self.device.id
+
+    def __dlpack__(self, *, stream=None, max_version=None, copy=None):
+        """Return the memory, which here is its capsule."""
+        assert stream is not None, "a consumer that does not say where it works"
+        return self._data
 
     def get(self):
         """Return a NumPy copy, on request."""
@@ -214,6 +226,13 @@ def concatenate(arrays):
     return ndarray(np.concatenate([array._data for array in arrays]))
 
 
+def from_dlpack(given):
+    """Return the memory of another library's array on a device."""
+    kind, number = given.__dlpack_device__()
+    assert kind == 2, "no memory of a GPU"
+    return ndarray(given.__dlpack__(stream=_streams[-1].ptr or 1, max_version=(1, 0), copy=None), number)
+
+
 def _function(name):
     def function(*args, **kwargs):
         assert not any(isinstance(each, np.ndarray) for each in args), "an array on the host"
@@ -260,16 +279,36 @@ class Device:
         self.id = id
         self.attributes = {"MultiProcessorCount": 2}
 
-
-class Stream:
     def __enter__(self):
+        global current
+        self.before, current = current, self.id
         return self
 
     def __exit__(self, *error) -> None:
-        pass
+        global current
+        current = self.before
+
+
+class Stream:
+    def __init__(self, non_blocking: bool = False, ptr: int = 0) -> None:
+        self.ptr = ptr
+
+    @classmethod
+    def from_external(cls, stream):
+        return cls(ptr=stream.__cuda_stream__()[1])
+
+    def __enter__(self):
+        _streams.append(self)
+        return self
+
+    def __exit__(self, *error) -> None:
+        assert _streams.pop() is self
 
     def synchronize(self) -> None:
         pass
+
+
+_streams = [Stream()]
 
 
 class Event:
@@ -293,6 +332,7 @@ class Function:
     def __call__(self, grid, block, arguments) -> None:
         held = [self.passed(each) for each in arguments]
         pointers = (ctypes.c_void_p * len(held))(*[each.ctypes.data for each in held])
+        launched.append((_streams[-1].ptr, current))
         error = self.library.launch(self.name.encode(), grid[0], block[0], pointers, order)
         if error:
             raise RuntimeError(error.decode())
@@ -331,8 +371,8 @@ def get_default_memory_pool():
 cuda = SimpleNamespace(
     Device=Device,
     alloc_pinned_memory=bytearray,
-    get_current_stream=lambda: Stream(),
-    Stream=lambda non_blocking: Stream(),
+    get_current_stream=lambda: _streams[-1],
+    Stream=Stream,
     Event=lambda disable_timing: Event(),
     runtime=SimpleNamespace(
         memGetInfo=lambda: (free, 2**40), getDevice=lambda: current, getDeviceCount=lambda: devices()

@@ -290,7 +290,7 @@ IN_PIECES = {
         {"chunk": 2, "method": "BFGS", "options": {"return_all": True}},
         "return_all does not go with chunk",
     ),
-    "cuda": ({"chunk": 2, "fun": fastbfgs.CudaObjective("")}, "chunk is for functions of NumPy or CuPy arrays"),
+    "cuda": ({"chunk": 2, "fun": fastbfgs.CudaObjective("")}, "chunk is for functions of arrays, and fun is compiled"),
     "batch_args": ({"chunk": 2, "batch_args": (np.zeros(3),)}, "must have the leading axes of the batch"),
     "bounds": ({"chunk": 2, "bounds": [(0, 1)]}, "number of bounds is not compatible"),
     "bounds of others": (

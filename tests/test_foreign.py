@@ -179,6 +179,22 @@ def test_differences(lib):
     np.testing.assert_allclose(here(many.x), CENTRE, atol=2e-2)
 
 
+def test_in_pieces(lib):
+    def fun(x, c, rows):
+        seen.append(rows)
+        return lib.bowl(x, c)
+
+    seen = []
+    whole, pieces = (
+        fastbfgs.minimize(fun, lib.make(START), jac=True, batch_args=(lib.make(CENTRE),), chunk=chunk)
+        for chunk in (None, 3)
+    )
+    assert sorted({int(row) for rows in seen for row in here(rows)}) == [0, 1, 2, 3]
+    for name in ("x", "fun", "jac", "nit", "nfev", "status", "reason", "success"):
+        assert type(getattr(pieces, name)) is lib.kind
+        np.testing.assert_array_equal(here(getattr(pieces, name)), here(getattr(whole, name)), name)
+
+
 def test_bounds(lib):
     box = np.stack([np.full((4, 2), -0.5), np.maximum(CENTRE - 0.5, 0.0)]).astype(np.float32)
     native = fastbfgs.minimize(
@@ -531,16 +547,18 @@ def test_another_device():
         return 0.0, standard.Array(START[0], device=standard.CUDA)
 
     x0 = standard.Array(START, device=standard.CUDA)
-    rule = r"must be in the CPU's memory, where this release computes; got a tests.standard array on \(2, 0\)\. Copy it"
+    rule = r"must be in the CPU's memory; got a tests.standard array on \(2, 0\)\. Copy it"
+    with pytest.raises(TypeError, match=rf"^batch_args\[0\] {rule}"):
+        fastbfgs.minimize(never, standard.Array(START), jac=True, batch_args=(x0,))
+    with pytest.raises(TypeError, match=rf"^what the function returns {rule}"):
+        fastbfgs.minimize(fun, standard.Array(START[0]), jac=True)
+    x0 = standard.Array(START, device=(8, 0))
+    rule = r"must be in the CPU's memory; got a tests.standard array on \(8, 0\)\. Copy it"
     for run in (lambda x: fastbfgs.minimize(never, x, jac=True), fastbfgs.Solver):
         with pytest.raises(TypeError, match=rf"^x0 {rule}"):
             run(x0)
     with pytest.raises(TypeError, match=rf"^initial_position {rule}"):
         fastbfgs.lbfgs_minimize(never, x0)
-    with pytest.raises(TypeError, match=rf"^batch_args\[0\] {rule}"):
-        fastbfgs.minimize(never, standard.Array(START), jac=True, batch_args=(x0,))
-    with pytest.raises(TypeError, match=rf"^what the function returns {rule}"):
-        fastbfgs.minimize(fun, standard.Array(START[0]), jac=True)
 
 
 def test_subclasses_of_numpy_arrays_are_numpys():

@@ -104,7 +104,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inverse.py": {"foreign", "outcome", "solver"},
     "options.py": set(),
     "outcome.py": set(),
-    "result.py": {"foreign", "kernels.advance"},
+    "result.py": {"device", "foreign", "kernels.advance"},
     "threads.py": set(),
     "atomics.pxd": set(),
     "backend.pxd": set(),
