@@ -60,7 +60,7 @@ class Library:
     def __init__(self, namespace: Any, array: str | None = None) -> None:
         self.namespace = namespace
         self.array = array or f"{namespace.__name__} array"
-        self.solvers: type = np.ndarray
+        self.solvers: type[Any] = np.ndarray
 
     def __reduce__(self) -> Any:  # functions are sent to other processes with it
         return _restored, (type(self), self.namespace.__name__, self.array)
