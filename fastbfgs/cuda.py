@@ -2,7 +2,7 @@
 
 What `cpu.CPU` is for NumPy, with the records and rows of vectors of kernels/state.pxd, and the mathematics of
 kernels/advance.cu. Everything runs on the caller's current stream, and nothing waits for the device, but for what hands
-numbers to the host because the caller asks: results of one problem, `movers`, `running`, `state`.
+numbers to the host because the caller asks: results of one problem, `movers`, `steps`, `running`, `state`.
 """
 
 from __future__ import annotations
@@ -472,6 +472,32 @@ class CUDA(Backend):
         x, g = self.vectors[0, : self.n].copy(), self.vectors[0, self.n : 2 * self.n].copy()
         f, nit, nfev, status = (self._field(name)[0].get().item() for name in ("f", "nit", "nfev", "status"))
         return x, f, g, nit, nfev, status
+
+    def unseen(self) -> tuple[Any, Any, Any]:
+        """Return rows, nit and xg as `steps` takes them, for who has seen no iterate of any member."""
+        xp = self.xp
+        return self.all_rows, xp.full(self.B, -1, np.int64), xp.full((self.B, 2 * self.n), np.nan, self.dtype)
+
+    def steps(self, rows: Any, nit: Any, xg: Any) -> Any:
+        """Return rows, nit, x, f, g, alpha, s, y of those of `rows` that have moved, copies; None if there are none.
+
+        As `cpu.CPU` does. Waits for the device once: how many they are.
+        """
+        now = self._field("nit")
+        moved = rows[(self._field("started")[rows] != 0) & (now[rows] > nit[rows])]
+        if len(moved) == 0:
+            return None
+        nit[moved] = now[moved]
+
+        def step(which: slice) -> tuple[Any, Any]:
+            new = self.vectors[moved, which]
+            difference = new - xg[moved, which]
+            xg[moved, which] = new
+            return new, difference
+
+        x, s = step(slice(0, self.n))
+        g, y = step(slice(self.n, 2 * self.n))
+        return moved, nit[moved], x, self._field("f")[moved], g, self._field("alpha")[moved], s, y
 
     def state(self) -> dict[str, np.ndarray]:
         """Return copies on the host of the arrays that hold everything, by name; h0 and box only if there are such."""

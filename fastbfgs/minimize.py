@@ -252,10 +252,10 @@ def minimize(
     of the same memory, and its work is done on PyTorch's current stream. (JAX has none that it tells of: CuPy's current
     one and JAX's wait for each other on the device.) Bounds of arrays, batch_args and hess_inv0 must be on the device
     of x0, and so must f, of float32 or float64, and g, of x0's dtype. fun may be called a few times more after the last
-    member has finished, at points that no longer move: the host does not wait to hear of it. `callback` makes it wait,
-    as does a look at one member's numbers or at `message`. Finite differences, compiled objectives, `record`,
-    `return_all` and `workers` are for the CPU. Device memory for each member: as above, and per call two arrays of
-    points.
+    member has finished, at points that no longer move: the host does not wait to hear of it. `callback`,
+    `record` and `return_all` make it wait, after each call; so does a look at one member's numbers or at `message`.
+    Finite differences, compiled objectives and `workers` are for the CPU. Device memory for each member: as above, and
+    per call two arrays of points.
 
     References
     ----------
@@ -400,7 +400,7 @@ def _minimize(
             "fastbfgs.Paths(steps) keeps iterates in arrays."
         )
     if reader is not interop:
-        _refuse_on_a_gpu(jac, fused, compiled, record, workers, options)
+        _refuse_on_a_gpu(jac, fused, compiled, workers)
     elif fused:
         raise TypeError("a CudaObjective runs on a GPU, and x0 is not there; give x0 as a CuPy array")
     if compiled:
@@ -761,6 +761,7 @@ class BatchResult:
             raise KeyError(index)
         shape, index = self.status.shape, on_host(index, "the index")
         parts = {name: members_at(getattr(self, name), shape, index) for name in _ARRAYS}
+        parts |= {name: on_host(parts[name]) for name in _ARRAYS if np.ndim(parts[name]) == 0}
         if self.hess_inv is not None:
             parts["hess_inv"] = members_at(self.hess_inv, shape, index)
         if self.allvecs is not None:
@@ -769,7 +770,6 @@ class BatchResult:
             return BatchResult(**parts, calls=self.calls, method=self.method)
         if self.allvecs is not None:
             parts["allvecs"] = parts["allvecs"][: 1 + parts["nit"]]
-        parts |= {name: on_host(parts[name]) for name in _ARRAYS if np.ndim(parts[name]) == 0}
         reason = parts.pop("reason")
         plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in parts.items()}
         return optimize_result({"message": _message(reason, self.method), **plain})
@@ -982,7 +982,7 @@ def _refuse_of_compiled(jac: Any, args: Any, batch_args: Any, callback: Any, rec
         raise ValueError("a compiled fun runs without the interpreter, so return_all cannot be kept; leave it out")
 
 
-def _refuse_on_a_gpu(jac: Any, fused: bool, compiled: bool, record: Any, workers: Any, options: Any) -> None:
+def _refuse_on_a_gpu(jac: Any, fused: bool, compiled: bool, workers: Any) -> None:
     """Raise an error for what is done on the CPU alone."""
     if compiled and not fused:
         raise TypeError(
@@ -992,10 +992,6 @@ def _refuse_on_a_gpu(jac: Any, fused: bool, compiled: bool, record: Any, workers
     if not fused and not (jac is True or callable(jac)):
         raise ValueError(
             f"finite differences are taken on the CPU, and x0 is on a GPU; give jac, True or a callable, not {jac!r}"
-        )
-    if record is not None or (isinstance(options, Mapping) and options.get("return_all")):
-        raise ValueError(
-            "iterates are recorded on the CPU, and x0 is on a GPU; leave record and return_all out, and use callback"
         )
     if workers is not None:
         raise ValueError("workers are threads of the CPU, and x0 is on a GPU; leave them out")

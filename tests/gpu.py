@@ -189,6 +189,29 @@ def test_callbacks_and_rows():
 
 @DTYPES
 @pytest.mark.parametrize("method", METHODS)
+def test_every_iterate(method, dtype):
+    x0, c = data(50, 4, dtype)
+    runs = []
+    for kind in (cupy.asarray, np.asarray):
+        paths = fastbfgs.Paths(30)
+        options = {"maxiter": 30} | ({"return_all": True} if method == "BFGS" else {})
+        runs.append((paths, fastbfgs.minimize(
+            bowls, kind(x0), jac=True, batch_args=(kind(c),), method=method, record=paths, options=options
+        )))  # fmt: skip
+    (ours, mine), (theirs, other) = runs
+    assert bool((ours.nit == mine.nit).all())
+    b = np.arange(50)
+    for name, last in (("x", mine.x), ("g", mine.jac)):
+        np.testing.assert_array_equal(getattr(ours, name).get()[ours.nit.get(), b], last.get())
+        np.testing.assert_allclose(getattr(ours, name).get()[:2], getattr(theirs, name)[:2], 1e-4, 1e-4)
+    np.testing.assert_allclose(ours.alpha.get()[1], theirs.alpha[1], 1e-4)
+    np.testing.assert_array_equal(ours.s.get()[1:], (ours.x[1:] - ours.x[:-1]).get())
+    if method == "BFGS":
+        assert bool((mine.allvecs[-1] == mine.x).all()) and abs(len(mine.allvecs) - len(other.allvecs)) < 3
+
+
+@DTYPES
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("B", "n"), [(1, 3), (5000, 3), (500, 40)])
 def test_whole_runs_on_an_objective_in_cuda(B, n, method, dtype):
     x0, c = data(B, n, dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import sys
 from itertools import pairwise
@@ -304,6 +305,222 @@ IN_PIECES = {
 def test_bad_pieces(given, match):
     with pytest.raises(ValueError, match=match):
         fastbfgs.minimize(**{"fun": bowls, "x0": np.zeros((4, 2)), "jac": True, **given})
+
+
+# ----------------------------------------------------------------------------------------------
+# Every iterate
+
+RECORDED = ("rows", "nit", "x", "f", "g", "alpha", "s", "y")
+
+
+def assert_same_arrays(ours, theirs):
+    """Those that `ours` has on the device are those of `theirs`, bit for bit."""
+    assert isinstance(ours, xp.ndarray) and ours.flags.c_contiguous
+    assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+    np.testing.assert_array_equal(ours.get(), theirs)
+
+
+def recorded(record_of, x0, c, **keywords):
+    """Run on the stand-in and with NumPy; return (record, result) of each."""
+    made = []
+    for kind in (xp.array, np.asarray):
+        record = record_of()
+        given = {"args" if x0.ndim == 1 else "batch_args": (kind(c),)} | keywords
+        made.append((record, fastbfgs.minimize(bowls, kind(x0), jac=True, record=record, **given)))
+    return made
+
+
+class Kept(list):
+    """What was recorded, as it came."""
+
+    __call__ = list.append
+
+
+@DTYPES
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("compact", [None, False])
+@pytest.mark.parametrize("method", ["L-BFGS", "BFGS", "L-BFGS-B"])
+def test_every_iterate_is_recorded(method, compact, single, dtype):
+    x0, c = data(6, 3, dtype)
+    x0[1] = c[1]
+    if single:
+        x0, c = x0[0], c[0]
+    bounds = [(-0.5, 0.7)] * 3 if method == "L-BFGS-B" else None
+    (ours, _), (theirs, result) = recorded(Kept, x0, c, method=method, compact=compact, bounds=bounds)
+    assert len(ours) == len(theirs) > 1
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.shape == other.shape == x0.shape[:-1]
+        for name in RECORDED:
+            assert_same_arrays(getattr(mine, name), getattr(other, name))
+    assert sum(len(each.rows) for each in ours) == np.sum(result.nit + 1)
+
+
+def test_what_is_recorded_is_the_receivers():
+    x0, c = data()
+
+    def receive(accepted):
+        for name in RECORDED:
+            getattr(accepted, name)[...] = 7
+
+    ours = fastbfgs.minimize(bowls, xp.array(x0), jac=True, batch_args=(xp.array(c),), record=receive)
+    assert_same(ours, fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,)))
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(), (1,), (6,), (2, 3)], ids=str)
+def test_paths(shape, dtype):
+    x0, c = (array[: math.prod(shape)].reshape(*shape, 3) for array in data(6, 3, dtype))
+    (ours, mine), (theirs, _) = recorded(lambda: fastbfgs.Paths(500), x0, c, method="L-BFGS")
+    for name in ("nit", *RECORDED[2:]):
+        assert_same_arrays(getattr(ours, name), getattr(theirs, name))
+    assert ours.nit.get().tolist() == (mine.nit if not shape else mine.nit.get().tolist())
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_paths_of_more_steps_than_room(steps):
+    x0, c = data()
+    with pytest.warns(RuntimeWarning, match=f"more than the {steps} steps"):
+        (ours, _), (theirs, _) = recorded(lambda: fastbfgs.Paths(steps), x0, c)
+    for name in ("nit", *RECORDED[2:]):
+        assert_same_arrays(getattr(ours, name), getattr(theirs, name))
+
+
+def test_paths_are_filled_anew_by_each_run_wherever_it_is():
+    x0, c = data()
+    paths, expected = fastbfgs.Paths(100), fastbfgs.Paths(100)
+    fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,), record=expected)
+    for kind in (xp.array, xp.array, np.asarray, xp.array):
+        fastbfgs.minimize(bowls, kind(x0), jac=True, batch_args=(kind(c),), record=paths)
+        for name in ("nit", *RECORDED[2:]):
+            array = getattr(paths, name)
+            assert type(array) is type(kind(x0))
+            np.testing.assert_array_equal(array.get() if kind is xp.array else array, getattr(expected, name))
+
+
+def test_paths_take_no_more_of_the_device_than_twice_what_is_reached(monkeypatch):
+    x0, c = data()
+    taken = []
+    empty = on_host.empty
+
+    def counted(shape, dtype=float):
+        taken.append(shape)
+        return empty(shape, dtype)
+
+    paths = fastbfgs.Paths(10**9)
+    monkeypatch.setattr(on_host, "empty", counted)
+    fastbfgs.minimize(bowls, xp.array(x0), jac=True, batch_args=(xp.array(c),), record=paths)
+    most = max(shape[0] for shape in taken if np.size(shape) == 3)
+    assert len(paths.x) <= most <= 2 * len(paths.x)
+
+
+def test_a_recorder_that_comes_in_late_and_one_that_misses_a_step():
+    x0, c = data()
+    kept = []
+    for kind in (xp.array, np.asarray):
+        solver = Solver(kind(x0), history=4)
+        solved(solver, kind(c), 3)
+        kept.append(Kept())
+        recorder = fastbfgs.Recorder(solver, kept[-1])
+        while solver.running:
+            solved(solver, kind(c), 1)
+            recorder.take()
+        assert isinstance(kept[-1][0].x, xp.ndarray if kind is xp.array else np.ndarray)
+    assert kept[0][0].nit.get().max() == 2
+    for mine, other in zip(*kept, strict=True):
+        for name in RECORDED:
+            assert_same_arrays(getattr(mine, name), getattr(other, name))
+    solver = Solver(xp.array(x0))
+    recorder = fastbfgs.Recorder(solver, print)
+    solved(solver, xp.array(c), 2)
+    with pytest.raises(RuntimeError, match=r"take\(\) must be called after every tell"):
+        recorder.take()
+
+
+@DTYPES
+def test_a_record_of_large_members(dtype, monkeypatch):
+    """Their vectors stand elsewhere, but for x and g."""
+    monkeypatch.setattr(cuda, "LARGE", 40)
+    x0, c = data(3, 50, dtype)
+    paths, kept = fastbfgs.Paths(100), Kept()
+    solver = Solver(xp.array(x0), gtol=1e-3)
+    recorders = [fastbfgs.Recorder(solver, each) for each in (paths, kept)]
+    first = solver.ask().get()
+    while solver.running:
+        solved(solver, xp.array(c), 1)
+        for each in recorders:
+            each.take()
+    assert solver._unseen()[2].shape == (3, 100)
+    result = solver.result()
+    np.testing.assert_array_equal(paths.nit.get(), result.nit.get())
+    np.testing.assert_array_equal(paths.x[0].get(), first)
+    theirs = fastbfgs.Paths(100)
+    fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,), record=theirs, options={"gtol": 1e-3, "ftol": 0.0})
+    for b, nit in enumerate(result.nit.get()):
+        assert nit > 3
+        x, f, alpha = (getattr(paths, name).get()[:, b] for name in ("x", "f", "alpha"))
+        np.testing.assert_array_equal(x[nit], result.x.get()[b])
+        assert (alpha[1 : nit + 1] > 0.0).all() and np.isnan(alpha[0]) and (f[1 : nit + 1] < f[:nit]).all()
+        np.testing.assert_allclose(alpha[1:4], theirs.alpha[1:4, b], 1e-3)
+        S, Y = (array.get() for array in solver.pairs(b))
+        assert S.shape[0] > 2
+        np.testing.assert_array_equal(paths.s.get()[nit, b], S[-1])
+        np.testing.assert_array_equal(paths.y.get()[nit, b], Y[-1])
+    steps = [each.s.get()[each.rows.get() == 1] for each in kept]
+    np.testing.assert_array_equal(np.concatenate(steps), paths.s.get()[: 1 + int(result.nit[1]), 1])
+
+
+def test_arrays_that_say_more_of_themselves_are_read_as_cupys(monkeypatch):
+    """CuPy's may have all that the array standard asks for, and are not in memory that NumPy can read."""
+    monkeypatch.setattr(on_host.ndarray, "__dlpack__", None, raising=False)
+    monkeypatch.setattr(on_host.ndarray, "__array_namespace__", lambda self: on_host, raising=False)
+    x0, c = data()
+    (ours, mine), (theirs, other) = recorded(lambda: fastbfgs.Paths(100), x0, c)
+    assert_same_arrays(ours.x, theirs.x)
+    assert_same(mine[1:3], other[1:3])
+    assert mine[2].nit == other[2].nit and mine.message.tolist() == other.message.tolist()
+
+
+@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize("shape", [(), (6,), (2, 3)], ids=str)
+def test_return_all(shape, compact):
+    x0, c = (array[: math.prod(shape)].reshape(*shape, 3) for array in data(6, 3))
+    x0[-1:] = c[-1:]
+    keywords = {"jac": True, "method": "BFGS", "options": {"return_all": True}, "compact": compact}
+    given = "batch_args" if shape else "args"
+    ours = fastbfgs.minimize(bowls, xp.array(x0), **{given: (xp.array(c),)}, **keywords)
+    theirs = fastbfgs.minimize(bowls, x0, **{given: (c,)}, **keywords)
+    assert len(ours.allvecs) == len(theirs.allvecs) > 3
+    for mine, other in zip(ours.allvecs, theirs.allvecs, strict=True):
+        assert_same_arrays(mine, other)
+    if len(shape) == 1:
+        for mine, other in ((ours[2], theirs[2]), (ours[1:3], theirs[1:3])):
+            assert len(mine.allvecs) == len(other.allvecs)
+            for a, b in zip(mine.allvecs, other.allvecs, strict=True):
+                np.testing.assert_array_equal(a.get(), b)
+
+
+def test_how_often_a_record_waits_for_the_device():
+    x0, c = data(B=20)
+    centre = xp.array(c)
+
+    def waits_of(**keywords):
+        waits = []
+
+        def fun(x):
+            waits.append(on_host.waits)
+            return bowls(x, centre)
+
+        fastbfgs.minimize(fun, xp.array(x0), jac=True, method="BFGS", **keywords)
+        return waits[-1] - waits[0], len(waits) - 1
+
+    without, calls = waits_of()
+    for each, keywords in (
+        (1, {"record": lambda accepted: None}),
+        (2, {"record": fastbfgs.Paths(1000)}),
+        (1, {"options": {"return_all": True}}),
+    ):
+        waits, same = waits_of(**keywords)
+        assert same == calls and waits - without <= each * calls
 
 
 # ----------------------------------------------------------------------------------------------
@@ -747,8 +964,6 @@ GIVEN = {
         "positive definite",
     ),
     "differences": ({"jac": None}, ValueError, "finite differences are taken on the CPU, and x0 is on a GPU; give jac"),
-    "record": ({"record": print}, ValueError, "recorded on the CPU, and x0 is on a GPU; leave record"),
-    "return_all": ({"method": "BFGS", "options": {"return_all": True}}, ValueError, "recorded on the CPU"),
     "pairs": ({"options": {"pairs": "float32"}}, ValueError, "pairs='float32' is for the CPU, and x0 is on a GPU"),
     "workers": ({"workers": 2}, ValueError, "workers are threads of the CPU"),
     "constraints": ({"constraints": [1]}, ValueError, "cannot handle constraints"),
@@ -803,8 +1018,6 @@ def test_compiled_objectives_are_for_the_cpu():
         fastbfgs.minimize(kind(lambda *_: 0.0), xp.array(X0))
     with pytest.raises(TypeError, match="compiled objectives run on the CPU, and x0 is on a GPU"):
         Solver(xp.array(X0)).run(kind(lambda *_: 0.0))
-    with pytest.raises(TypeError, match="recorded on the CPU, and x0 is on a GPU"):
-        fastbfgs.Recorder(Solver(xp.array(X0)), print)
 
 
 def test_no_cupy_no_device_old_driver(monkeypatch):
