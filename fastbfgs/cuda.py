@@ -387,18 +387,14 @@ class CUDA(Backend):
         return True
 
     def tell_one(self, f: Any, g: Any) -> bool:
-        """Take f, a number, and g (n,) for the only member. A number on the host is copied to the device.
+        """Take f, one number, and g (n,) for the only member. A number on the host is copied to the device.
 
         Raises
         ------
         TypeError, ValueError
             As `tell`.
         """
-        f, g = self.arrays.taken(f, "f"), self.arrays.taken(g, "g")
-        if isinstance(f, (float, np.float32)):
-            f = self.xp.asarray(np.array([f], np.float64))
-        elif isinstance(f, self.xp.ndarray) and f.size == 1:
-            f = f.reshape(1)
+        f, g = self.arrays.value(f, "the function"), self.arrays.taken(g, "g")
         if isinstance(g, self.xp.ndarray) and g.shape == (self.n,):
             g = g.reshape(1, self.n)
         return self.tell(self.all_rows, f, g)

@@ -308,6 +308,275 @@ def test_bad_pieces(given, match):
 
 
 # ----------------------------------------------------------------------------------------------
+# Finite differences
+
+SCHEMES = (None, False, "2-point", "3-point", "cs")
+
+
+def valued(x, c):
+    """`bowls` without its gradient; analytic, for complex steps."""
+    d = x - c
+    return (d**2).sum(axis=-1) + 0.25 * (d**4).sum(axis=-1)
+
+
+def by_differences(x0, c, fun=valued, wrap=lambda given, kind: given, **keywords):
+    """Minimise with the stand-in and with NumPy."""
+    results = []
+    for kind in (xp.array, np.asarray):
+        given = {name: wrap(value, kind) for name, value in keywords.items()}
+        results.append(fastbfgs.minimize(fun, kind(x0), batch_args=(kind(c),), **given))
+    return results
+
+
+def placed(given, kind):
+    """Return arrays in bounds and options in the kind of x0."""
+    if isinstance(given, SimpleNamespace):
+        return SimpleNamespace(lb=placed(given.lb, kind), ub=placed(given.ub, kind))
+    if isinstance(given, dict):
+        return {name: placed(value, kind) for name, value in given.items()}
+    return kind(given) if isinstance(given, np.ndarray) else given
+
+
+def some_bounds(which, rng):
+    """Return bounds of 6 members of 4 coordinates: equal for all in one coordinate, and for some in another."""
+    lb, ub = -0.5 - rng.random((6, 4)), rng.random((6, 4))
+    lb[0, 3], ub[1, 2] = -np.inf, np.inf
+    lb[:, 1] = ub[:, 1] = 0.3
+    if which == "shared":
+        return SimpleNamespace(lb=lb[2], ub=ub[2])
+    lb[2:4, 0] = ub[2:4, 0] = 0.1
+    return SimpleNamespace(lb=lb, ub=ub)
+
+
+@DTYPES
+@pytest.mark.parametrize("jac", SCHEMES)
+@pytest.mark.parametrize("method", ["L-BFGS", "BFGS", "L-BFGS-B"])
+@pytest.mark.parametrize("compact", [None, False])
+def test_differences_of_a_batch(compact, method, jac, dtype):
+    x0, c = data(6, 4, dtype)
+    ours, theirs = by_differences(x0, c, jac=jac, method=method, compact=compact)
+    assert theirs.success.any()
+    assert_same(ours, theirs)
+    assert ours[1].nfev == theirs[1].nfev
+
+
+@DTYPES
+@pytest.mark.parametrize("jac", SCHEMES[2:])
+@pytest.mark.parametrize("which", ["shared", "own"])
+def test_differences_within_bounds(which, jac, dtype):
+    x0, c = data(6, 4, dtype)
+    bounds = some_bounds(which, np.random.default_rng(2))
+
+    def fun(x, c, *, rows):
+        for wrong in ((x.real < low(x, rows)).any(), (x.real > high(x, rows)).any()):
+            assert not wrong
+        return valued(x, c)
+
+    def of(side, up):
+        def bound(x, rows):
+            array = np.asarray(side, dtype)  # to float32 they are rounded inwards, or to the nearest
+            array = xp.array(array) if isinstance(x, xp.ndarray) else array
+            slack = 1e-6 if dtype == np.float32 else 0.0
+            return (array if array.ndim == 1 else array[rows]) + (slack if up else -slack)
+
+        return bound
+
+    low, high = of(bounds.lb, False), of(bounds.ub, True)
+    ours, theirs = by_differences(x0, c, fun, placed, jac=jac, bounds=bounds)
+    assert np.isnan(theirs.jac).any()
+    assert_same(ours, theirs)
+
+
+def test_all_coordinates_fixed():
+    x0, c = data(6, 4)
+    bounds = SimpleNamespace(lb=np.full(4, 0.25), ub=np.full(4, 0.25))
+    ours, theirs = by_differences(x0, c, wrap=placed, bounds=bounds)
+    assert_same(ours, theirs)
+    assert np.isnan(theirs.jac).all() and (theirs.x == 0.25).all()
+    one = fastbfgs.minimize(lambda x: valued(x, 0.5), xp.array(x0[0]), bounds=placed(bounds, xp.array))
+    assert one.message == "All independent variables were fixed by bounds."
+    assert np.isnan(one.jac.get()).all() and one.njev == 0
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    ("jac", "options"),
+    [
+        (None, {"eps": 1e-6}),
+        (None, {"eps": np.array([1e-6, -1e-7, 1e-5, 1e-6])}),
+        (None, {"eps": 1e-300}),
+        ("2-point", {"finite_diff_rel_step": 1e-4}),
+        ("3-point", {"finite_diff_rel_step": np.array([1e-4, 1e-3, 1e-5, 1e-30])}),
+        ("cs", {"finite_diff_rel_step": np.array([1e-4])}),
+        ("3-point", {"maxfun": 40}),
+        (None, {"maxfun": 1}),
+    ],
+    ids=str,
+)
+def test_steps_and_limits_of_differences(jac, options, dtype):
+    x0, c = data(6, 4, dtype)
+    bounds = some_bounds("own", np.random.default_rng(4))
+    for given in ({}, {"bounds": bounds}):
+        ours, theirs = by_differences(x0, c, wrap=placed, jac=jac, options=options, **given)
+        assert_same(ours, theirs)
+        if "maxfun" in options:
+            assert (theirs.reason == Status.MAXFUN).any()
+
+
+def test_difference_points_of_all_members_go_into_one_call_with_their_rows():
+    x0, c = data(6, 3)
+    counts = []
+
+    def fun(x, c, *, rows):
+        assert all(isinstance(each, xp.ndarray) and len(each) == len(x) for each in (x, c, rows))
+        assert rows.dtype == np.int64
+        counts.append(len(x))
+        return valued(x, c)
+
+    ours = fastbfgs.minimize(fun, xp.array(x0.reshape(2, 3, 3)), batch_args=xp.array(c.reshape(2, 3, 3)))
+    theirs = fastbfgs.minimize(valued, x0.reshape(2, 3, 3), batch_args=c.reshape(2, 3, 3))
+    assert_same(ours, theirs)
+    assert counts[0] == 6 * 4 and counts[-1] < counts[0] and all(count % 4 == 0 for count in counts)
+
+
+def test_a_float32_f_of_float64_points():
+    x0, c = data(6, 3)
+    options = {"finite_diff_rel_step": 1e-4, "gtol": 1e-2}
+    ours, theirs = by_differences(x0, c, lambda x, c: valued(x, c).astype(np.float32), jac="3-point", options=options)
+    assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_differences_in_pieces(chunk):
+    x0, c = data(6, 3)
+    ours, theirs = by_differences(x0, c, chunk=chunk)
+    assert_same(ours, theirs)
+
+
+@DTYPES
+@pytest.mark.parametrize("f", ["on the device", "on the host", "of float32"])
+@pytest.mark.parametrize("jac", SCHEMES)
+@pytest.mark.parametrize("method", ["L-BFGS", "BFGS", "L-BFGS-B"])
+def test_differences_of_one_problem(method, jac, f, dtype):
+    x0, c = (array[0] for array in data(6, 4, dtype))
+    bounds = some_bounds("shared", np.random.default_rng(5)) if method == "L-BFGS-B" else None
+    calls = []
+
+    def fun(x, c):
+        assert x.shape == (4,) and x.dtype == (np.result_type(dtype, np.complex64) if jac == "cs" else dtype)
+        calls.append(type(x))
+        value = valued(x, c)
+        if f == "on the host":
+            return (value.get() if isinstance(value, xp.ndarray) else value).item()
+        return value.astype(np.complex64 if jac == "cs" else np.float32) if f == "of float32" else value
+
+    def run(kind):
+        return fastbfgs.minimize(
+            fun, kind(x0), (kind(c),), method=method, jac=jac, bounds=placed(bounds, kind), options={"gtol": 1e-3}
+        )
+
+    ours, theirs = run(xp.array), run(np.asarray)
+    for name in ("x", "jac"):
+        np.testing.assert_array_equal(ours[name].get(), theirs[name])
+        assert ours[name].dtype == dtype
+    for name in ("fun", "nit", "nfev", "njev", "status", "success", "message"):
+        assert ours[name] == theirs[name] and type(ours[name]) is type(theirs[name])
+    assert calls.count(xp.ndarray) == calls.count(np.ndarray) == ours.nfev
+    assert ours.nit > 0 or (f == "of float32" and not jac)  # which hides a step of 1e-8
+
+
+def test_what_fun_is_given_is_its_own():
+    x0, c = (array[0] for array in data())
+    centre = xp.array(c)
+
+    def fun(x):
+        value = valued(x, centre)
+        x[...] = 0.0
+        return value
+
+    ours = fastbfgs.minimize(fun, xp.array(x0))
+    np.testing.assert_array_equal(ours.x.get(), fastbfgs.minimize(lambda x: valued(x, c), x0).x)
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("jac", SCHEMES[2:])
+def test_differences_do_not_wait_for_the_device(jac, bounded, single):
+    x0, c = data(B=20)
+    waits = []
+
+    def fun(x, c):
+        waits.append(on_host.waits)
+        return valued(x, c)
+
+    bounds = SimpleNamespace(lb=-0.5, ub=xp.array(np.array([0.5, np.inf, 0.7]))) if bounded else None
+    keywords = {"jac": jac, "bounds": bounds, "options": {"eps": 1e-7} if jac == "2-point" else None}
+    if single:
+        fastbfgs.minimize(fun, xp.array(x0[0]), (xp.array(c[0]),), **keywords)
+        assert waits[-1] == waits[0]
+    else:
+        fastbfgs.minimize(fun, xp.array(x0), batch_args=(xp.array(c),), **keywords)
+        assert waits[-1] - waits[0] <= np.log2(20) + 1
+
+
+BY_DIFFERENCES = {
+    "f on the host": ({"fun": lambda x: np.zeros(len(x))}, TypeError, "return f as a CuPy array on device 0.*NumPy"),
+    "f of integers": ({"fun": lambda x: (x[:, 0] * 0).astype(np.int64)}, TypeError, "f of float32 or float64; got int"),
+    "complex f": ({"fun": lambda x: x[:, 0] * 1j}, TypeError, "f of float32 or float64; got complex128"),
+    "f with a gradient": ({"fun": lambda x: (x[:, 0], x)}, TypeError, "return f as a CuPy array on device 0"),
+    "one f": ({"fun": lambda x: x.sum()}, ValueError, r"f of shape \(12,\); got \(\)"),
+    "f elsewhere": ({"fun": lambda x: away(np.zeros(len(x)))}, ValueError, "return f on device 0"),
+    "f of one problem": (
+        {"x0": on_host.ndarray(np.zeros(2), 0), "fun": lambda x: x},
+        ValueError,
+        r"a scalar value at one point; got f of shape \(2,\)",
+    ),
+    "complex f of one problem": (
+        {"x0": on_host.ndarray(np.zeros(2), 0), "fun": lambda x: 1j},
+        TypeError,
+        "must return real numbers as f; got dtype complex128",
+    ),
+    "f of one problem on the host": (
+        {"x0": on_host.ndarray(np.zeros(2), 0), "fun": lambda x: np.zeros(1)},
+        TypeError,
+        "return f as a CuPy array on device 0",
+    ),
+    "jac": ({"jac": "central"}, ValueError, "jac must be True, a callable, one of '2-point', '3-point', 'cs', or None"),
+    "eps on the host": ({"options": {"eps": np.full(2, 1e-8)}}, TypeError, "eps must be a CuPy array on device 0"),
+    "eps elsewhere": (
+        {"options": {"eps": on_host.ndarray(np.full(2, 1e-8), 1)}},
+        ValueError,
+        "eps must be on device 0, as x0 is",
+    ),
+    "eps of another shape": (
+        {"options": {"finite_diff_rel_step": on_host.ndarray(np.full(3, 1e-8), 0)}},
+        ValueError,
+        r"an array of shape \(2,\), one for each coordinate; got shape \(3,\)",
+    ),
+    "eps of NaN": (
+        {"options": {"eps": on_host.ndarray(np.full(2, np.nan), 0)}},
+        ValueError,
+        "eps must be a finite number, or an array",
+    ),
+    "a map": (
+        {"x0": on_host.ndarray(np.zeros(2), 0), "options": {"workers": map}},
+        ValueError,
+        r"options\['workers'\] is for points in the host's memory.*as a batch of one, x0\[None\]",
+    ),
+    "a map for a batch": ({"options": {"workers": map}}, ValueError, "is for finite differences of one problem"),
+}
+
+
+@pytest.mark.parametrize(("given", "error", "match"), BY_DIFFERENCES.values(), ids=BY_DIFFERENCES)
+def test_bad_differences(given, error, match):
+    def never(x):
+        raise AssertionError("called")
+
+    with pytest.raises(error, match=match):
+        fastbfgs.minimize(**{"fun": never, "x0": xp.array(np.zeros((4, 2)))} | given)
+
+
+# ----------------------------------------------------------------------------------------------
 # Every iterate
 
 RECORDED = ("rows", "nit", "x", "f", "g", "alpha", "s", "y")
@@ -364,6 +633,15 @@ def test_what_is_recorded_is_the_receivers():
 
     ours = fastbfgs.minimize(bowls, xp.array(x0), jac=True, batch_args=(xp.array(c),), record=receive)
     assert_same(ours, fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,)))
+
+
+def test_a_record_by_differences():
+    x0, c = data()
+    (ours, theirs) = (Kept(), Kept())
+    by_differences(x0, c, wrap=lambda given, kind: ours if kind is xp.array else theirs, record=None)
+    for mine, other in zip(ours, theirs, strict=True):
+        for name in RECORDED:
+            assert_same_arrays(getattr(mine, name), getattr(other, name))
 
 
 @DTYPES
@@ -963,7 +1241,6 @@ GIVEN = {
         ValueError,
         "positive definite",
     ),
-    "differences": ({"jac": None}, ValueError, "finite differences are taken on the CPU, and x0 is on a GPU; give jac"),
     "pairs": ({"options": {"pairs": "float32"}}, ValueError, "pairs='float32' is for the CPU, and x0 is on a GPU"),
     "workers": ({"workers": 2}, ValueError, "workers are threads of the CPU"),
     "constraints": ({"constraints": [1]}, ValueError, "cannot handle constraints"),
@@ -1053,7 +1330,7 @@ def test_readers_have_the_same_words():
     """`interop` and `Arrays` are asked for the same things."""
     from fastbfgs import interop
 
-    for name in ("enter", "start", "argument", "diagonal", "matrix", "box", "nearest"):
+    for name in ("enter", "start", "argument", "diagonal", "matrix", "box", "nearest", "value", "values", "row"):
         ours = list(inspect.signature(getattr(device.Arrays, name)).parameters)[1:]
         theirs = list(inspect.signature(getattr(interop, name)).parameters)
         assert theirs[: len(ours)] == ours, name

@@ -165,6 +165,35 @@ def test_functions_apart_pieces_rows_and_callback(lib):
     assert type(seen[-1]) is lib.kind
 
 
+@pytest.mark.parametrize("jac", [None, "3-point", "cs"])
+@pytest.mark.parametrize("shape", [(), (6,)], ids=str)
+def test_finite_differences(lib, shape, jac):
+    start, centre = (START, CENTRE) if shape else (START[0], CENTRE[0])
+    lower = np.full((*shape, 3), -0.5)
+    lower[..., 1] = 0.25
+    step = np.array([1e-5, 1e-6, 1e-7])
+
+    def run(make, fun):
+        bounds = SimpleNamespace(lb=make(lower), ub=make(np.where(lower == 0.25, lower, np.inf)))
+        given = {"batch_args" if shape else "args": (make(centre),)}
+        options = {"finite_diff_rel_step": make(step)} if jac == "3-point" else {}
+        return fastbfgs.minimize(fun, make(start), jac=jac, bounds=bounds, options=options, **given)
+
+    def fun(x, c):
+        assert type(x) is lib.kind
+        d = (x - c) * (x - c)
+        return lib.namespace.sum(d * (1.0 + 4.0 * d), axis=-1)
+
+    a, b = run(lib.make, fun), run(np.asarray, lambda x, c: bowl(x, c)[0])
+    assert np.isnan(b.jac[..., 1]).all() and np.all(b.success)
+    for name in FIELDS if shape else ("x", "fun", "jac", "nit", "nfev", "njev", "status", "success", "message"):
+        mine = getattr(a, name)
+        assert_same(mine, getattr(b, name), lib)
+    if not shape:  # a number on the host will do
+        again = run(lib.make, lambda x, c: fun(x, c)._data.item())
+        assert_same(again.x, b.x, lib)
+
+
 @pytest.mark.parametrize("shape", [(), (6,), (2, 3)], ids=str)
 def test_every_iterate_is_recorded(lib, shape):
     start, centre = (array[: np.prod(shape, dtype=int)].reshape(*shape, 3) for array in (START, CENTRE))
