@@ -59,8 +59,8 @@ class Recorder:
     """Hand every iterate that a solver accepts, the starts first, to a callable.
 
     Nothing is evaluated for it, and the solver's path does not change. `minimize` makes its own of the argument
-    `record`; this is for a solver that is driven by hand. It holds the last x and g of each member, 2 n numbers. With a
-    CuPy x0 it waits for the device once after each `tell`, to hear which members moved.
+    `record`; this is for a solver that is driven by hand. It holds the last x and g of each member, 2 n numbers. With
+    x0 on a GPU it waits for the device once after each `tell`, to hear which members moved.
 
     Parameters
     ----------
