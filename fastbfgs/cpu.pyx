@@ -395,6 +395,11 @@ cdef class CPU(Backend):
         memcpy(cnp.PyArray_BYTES(g), self.vector + size, size)
         return x, member.f, g, member.nit, member.nfev, member.status
 
+    def unseen(self):
+        """Return rows, nit and xg as `steps` takes them, for who has seen no iterate of any member."""
+        xg = np.full((self.B, 2 * self.rules.n), np.nan, self.dtype)
+        return np.arange(self.B), np.full(self.B, -1, np.int64), xg
+
     cpdef steps(self, cnp.ndarray rows, cnp.ndarray nit, cnp.ndarray xg):
         """Return rows, nit, x, f, g, alpha, s, y of those of `rows` that have moved, copies; None if there are none.
 

@@ -2,7 +2,7 @@
 
 What `cpu.CPU` is for NumPy, with the records and rows of vectors of kernels/state.pxd, and the mathematics of
 kernels/advance.cu. Everything runs on the caller's current stream, and nothing waits for the device, but for what hands
-numbers to the host because the caller asks: results of one problem, `movers`, `running`, `state`.
+numbers to the host because the caller asks: results of one problem, `movers`, `steps`, `running`, `state`.
 """
 
 from __future__ import annotations
@@ -387,18 +387,14 @@ class CUDA(Backend):
         return True
 
     def tell_one(self, f: Any, g: Any) -> bool:
-        """Take f, a number, and g (n,) for the only member. A number on the host is copied to the device.
+        """Take f, one number, and g (n,) for the only member. A number on the host is copied to the device.
 
         Raises
         ------
         TypeError, ValueError
             As `tell`.
         """
-        f, g = self.arrays.taken(f, "f"), self.arrays.taken(g, "g")
-        if isinstance(f, (float, np.float32)):
-            f = self.xp.asarray(np.array([f], np.float64))
-        elif isinstance(f, self.xp.ndarray) and f.size == 1:
-            f = f.reshape(1)
+        f, g = self.arrays.value(f, "the function"), self.arrays.taken(g, "g")
         if isinstance(g, self.xp.ndarray) and g.shape == (self.n,):
             g = g.reshape(1, self.n)
         return self.tell(self.all_rows, f, g)
@@ -472,6 +468,32 @@ class CUDA(Backend):
         x, g = self.vectors[0, : self.n].copy(), self.vectors[0, self.n : 2 * self.n].copy()
         f, nit, nfev, status = (self._field(name)[0].get().item() for name in ("f", "nit", "nfev", "status"))
         return x, f, g, nit, nfev, status
+
+    def unseen(self) -> tuple[Any, Any, Any]:
+        """Return rows, nit and xg as `steps` takes them, for who has seen no iterate of any member."""
+        xp = self.xp
+        return self.all_rows, xp.full(self.B, -1, np.int64), xp.full((self.B, 2 * self.n), np.nan, self.dtype)
+
+    def steps(self, rows: Any, nit: Any, xg: Any) -> Any:
+        """Return rows, nit, x, f, g, alpha, s, y of those of `rows` that have moved, copies; None if there are none.
+
+        As `cpu.CPU` does. Waits for the device once: how many they are.
+        """
+        now = self._field("nit")
+        moved = rows[(self._field("started")[rows] != 0) & (now[rows] > nit[rows])]
+        if len(moved) == 0:
+            return None
+        nit[moved] = now[moved]
+
+        def step(which: slice) -> tuple[Any, Any]:
+            new = self.vectors[moved, which]
+            difference = new - xg[moved, which]
+            xg[moved, which] = new
+            return new, difference
+
+        x, s = step(slice(0, self.n))
+        g, y = step(slice(self.n, 2 * self.n))
+        return moved, nit[moved], x, self._field("f")[moved], g, self._field("alpha")[moved], s, y
 
     def state(self) -> dict[str, np.ndarray]:
         """Return copies on the host of the arrays that hold everything, by name; h0 and box only if there are such."""

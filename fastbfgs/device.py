@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
+from numbers import Number
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,7 @@ from fastbfgs.foreign import PLAIN, Library, is_cupys, library_of
 from fastbfgs.interop import Checked
 
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
+_COMPLEX = (np.dtype(np.complex128), np.dtype(np.complex64))
 
 
 def reader(x0: Any, name: str = "x0") -> Any:
@@ -259,18 +261,42 @@ class Arrays:
         made[..., 1, :] = xp.where(empty, lower, down)
         return made
 
-    def values(self, f: Any, count: int, source: str) -> Any:
-        """Return what the user gave as f for `count` rows: (count,) of float32 or float64.
+    def values(self, f: Any, count: int, source: str, dtype: Any = None) -> Any:
+        """Return what the user gave as f for `count` rows: (count,) of `dtype`; if none is given, float32 or float64.
 
         Raises
         ------
         TypeError, ValueError
             If it is not on this device, of another type, or not one number for each row.
         """
-        f = self._returned(f, "f", source, "float32 or float64", _NATIVE)
+        if dtype is np.complex128:
+            f = self._returned(f, "f", source, "complex64, complex128, float32 or float64", (*_COMPLEX, *_NATIVE))
+        else:
+            f = self._returned(f, "f", source, "float32 or float64", _NATIVE)
         if f.shape != (count,):
             raise ValueError(interop.about_values(f, count, source))
-        return self.xp.ascontiguousarray(f)
+        return self.xp.ascontiguousarray(f, dtype=dtype)
+
+    def value(self, f: Any, source: str, dtype: Any = None) -> Any:
+        """Return what the user gave as f at one point: (1,), as `values` does; a number on the host is copied.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not one number, or an array that is not on this device, or of another type.
+        """
+        f = self.taken(f, f"f of {source}")
+        if isinstance(f, Number):
+            f = self.xp.asarray(np.array([interop.value(f, source, dtype or np.float64)]))
+        elif isinstance(f, self.xp.ndarray):
+            if f.size != 1:
+                raise ValueError(interop.about_value(f, source))
+            f = f.reshape(1)
+        return self.values(f, 1, source, dtype)
+
+    def row(self, values: list[Any], dtype: Any) -> Any:
+        """Return what `value` has returned at k points, side by side: (1, k) of `dtype`."""
+        return self.xp.concatenate(values).astype(dtype, copy=False).reshape(1, -1)
 
     def gradients(self, g: Any, count: int, n: int, dtype: Any, source: str) -> Any:
         """Return what the user gave as g for `count` rows: (count, n) of `dtype`.
@@ -385,7 +411,7 @@ class OnGPU(Library):
         return bounds
 
     def returned(self, given: Any) -> Any:
-        return given if isinstance(given, (int, float, np.generic)) else self.native(given, "what the function returns")
+        return given if isinstance(given, Number) else self.native(given, "what the function returns")
 
 
 class _Handle:

@@ -31,6 +31,9 @@ class Stencil:
         Relative step; None for the scheme's own.
     box : ndarray (2, n) or (B, 2, n), optional
         Bounds, as `fastbfgs.interop.box` returns them.
+    xp : module
+        Whose arrays all these are, and those that come and go: NumPy, or CuPy. Nothing waits for the device, once the
+        stencil is made.
 
     Attributes
     ----------
@@ -53,22 +56,25 @@ class Stencil:
     array([[4., 8.]])
     """
 
-    def __init__(self, n: int, scheme: str, absolute: Any, relative: Any, box: np.ndarray | None) -> None:
+    def __init__(self, n: int, scheme: str, absolute: Any, relative: Any, box: np.ndarray | None, xp: Any = np) -> None:
         self.n = n
         self.scheme = scheme
-        self.absolute = None if absolute is None else np.asarray(absolute, float)
-        self.relative = relative
+        self.absolute = None if absolute is None else xp.asarray(absolute, float)
+        self.relative = None if relative is None else xp.asarray(relative, float)
         self.box = box
+        self.xp = xp
         self.fixed: np.ndarray | None = None
-        self.free = np.arange(n)
+        self.free = xp.arange(n)
         if box is not None:
             fixed: np.ndarray = box[..., 0, :] == box[..., 1, :]
             if fixed.any():
                 self.fixed = fixed
-                self.free = np.flatnonzero(~fixed.reshape(-1, n).all(axis=0))
+                self.free = xp.flatnonzero(~fixed.reshape(-1, n).all(axis=0))
                 self.box = box[..., self.free]
-                given: tuple[Any, Any] = (self.absolute, relative)
-                self.absolute, self.relative = (step[self.free] if np.size(step) > 1 else step for step in given)
+                self.absolute, self.relative = (
+                    step if step is None or step.size == 1 else step[self.free]
+                    for step in (self.absolute, self.relative)
+                )
         self.size = 1 + len(self.free) * (2 if scheme == "3-point" else 1)
 
     @np.errstate(all="ignore")  # x may be infinite at the start: the solver takes care of it
@@ -93,8 +99,8 @@ class Stencil:
         one_sided : ndarray (k, m) of bool, or None
             Where both points of "3-point" are on the same side of x; None if nowhere.
         """
-        free, m = self.free, len(self.free)
-        points = np.empty((len(x), self.size, self.n), x.dtype)
+        xp, free, m = self.xp, self.free, len(self.free)
+        points = xp.empty((len(x), self.size, self.n), x.dtype)
         points[...] = x[:, np.newaxis]
         here = x if m == self.n else x[:, free]
         h = self.steps(here, eps)
@@ -102,25 +108,25 @@ class Stencil:
         if self.box is not None:
             box = self.box if self.box.ndim == 2 else self.box[rows]
             lower, upper = box[..., 0, :], box[..., 1, :]
-        first = np.arange(1, 1 + m)
+        first = xp.arange(1, 1 + m)
         if self.scheme == "cs":
             if lower is not None:
-                h = np.where(lower == upper, 0.0, h)
-            points = points.astype(np.result_type(points, np.complex64))
+                h = xp.where(lower == upper, 0.0, h)
+            points = points.astype(np.result_type(x.dtype, np.complex64))
             points[:, first, free] += 1j * h
             return points, h, None
 
         one_sided = None
         if self.scheme == "2-point":
             if lower is not None:
-                h = _one_step_inside(here, h, lower, upper)
+                h = _one_step_inside(xp, here, h, lower, upper)
             ends = [here + h]
         elif lower is None:
-            h = np.abs(h)
+            h = abs(h)
             ends = [here - h, here + h]
         else:
-            h, one_sided = _two_steps_inside(here, np.abs(h), lower, upper)
-            ends = [np.where(one_sided, here + h, here - h), np.where(one_sided, here + 2 * h, here + h)]
+            h, one_sided = _two_steps_inside(xp, here, abs(h), lower, upper)
+            ends = [xp.where(one_sided, here + h, here - h), xp.where(one_sided, here + 2 * h, here + h)]
         for k, end in enumerate(ends):
             ends[k] = end = end.astype(x.dtype, copy=False)
             if lower is not None:
@@ -128,13 +134,13 @@ class Stencil:
             points[:, first + k * m, free] = end
         begin = here if self.scheme == "2-point" else ends[0]
         if one_sided is not None:
-            begin = np.where(one_sided, here, begin)
+            begin = xp.where(one_sided, here, begin)
         return points, ends[-1] - begin, one_sided
 
     @np.errstate(all="ignore")  # so may f be, anywhere
     def gradient(self, f: np.ndarray, moves: np.ndarray, one_sided: Any) -> np.ndarray:
         """Return the gradients (k, n) from the values f (k, size) at the points of `around`."""
-        m = len(self.free)
+        xp, m = self.xp, len(self.free)
         f0, first, second = f[:, :1], f[:, 1 : 1 + m], f[:, 1 + m :]
         if self.scheme == "2-point":
             df = first - f0
@@ -143,42 +149,45 @@ class Stencil:
         else:
             df = second - first
             if one_sided is not None:
-                df = np.where(one_sided, -3.0 * f0 + 4 * first - second, df)
+                df = xp.where(one_sided, -3.0 * f0 + 4 * first - second, df)
         g: np.ndarray = df / moves
         if self.fixed is None:
             return g
-        full = np.zeros((len(f), self.n))
-        full[:, self.free] = np.where(moves == 0, 0.0, g)
+        full: np.ndarray = xp.zeros((len(f), self.n))
+        full[:, self.free] = xp.where(moves == 0, 0.0, g)
         return full
 
     def steps(self, x: np.ndarray, eps: float) -> np.ndarray:
         """Return the steps (k, m) at x, signed as x is, where x and f are precise to eps; without bounds."""
-        if self.absolute is not None and x.dtype == np.float64 and (x + self.absolute != x).all():
+        xp = self.xp
+        if self.absolute is not None and xp is np and x.dtype == np.float64 and (x + self.absolute != x).all():
             return np.full(x.shape, self.absolute)  # what follows comes to the same, in three times the time
-        away: np.ndarray = np.where(x >= 0, 1.0, -1.0)
-        size: np.ndarray = np.abs(x)
-        own: np.ndarray = eps ** SCHEMES[self.scheme] * np.maximum(1.0, size)
+        away: np.ndarray = xp.where(x >= 0, 1.0, -1.0)
+        size: np.ndarray = abs(x)
+        own: np.ndarray = float(eps ** SCHEMES[self.scheme]) * xp.maximum(1.0, size)
         if self.absolute is not None:
             h: np.ndarray = self.absolute
             if x.dtype == np.float32:
-                h = np.where(np.abs(h) < own, away * own, h)
+                h = xp.where(abs(h) < own, away * own, h)
         elif self.relative is not None:
             h = self.relative * away * size
         else:
             h = away * own
-        return np.where((x + h).astype(x.dtype, copy=False) == x, away * own, h)
+        steps: np.ndarray = xp.where((x + h).astype(x.dtype, copy=False) == x, away * own, h)
+        return steps
 
 
-def _one_step_inside(x: np.ndarray, h: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+def _one_step_inside(xp: Any, x: np.ndarray, h: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
     """Return h, or -h if x + h is outside, or the way to the farther bound if both are."""
     below, above = x - lower, upper - x
-    fits = np.abs(h) <= np.maximum(below, above)
+    fits = abs(h) <= xp.maximum(below, above)
     outside = (x + h < lower) | (x + h > upper)
-    return np.where(fits, np.where(outside, -h, h), np.where(above >= below, above, -below))
+    inside: np.ndarray = xp.where(fits, xp.where(outside, -h, h), xp.where(above >= below, above, -below))
+    return inside
 
 
 def _two_steps_inside(
-    x: np.ndarray, h: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    xp: Any, x: np.ndarray, h: np.ndarray, lower: np.ndarray, upper: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the h > 0 of "3-point" so that x - h and x + h, or x + h and x + 2 h, are inside; and where the latter.
 
@@ -186,8 +195,8 @@ def _two_steps_inside(
     bound, that way in both directions is better.
     """
     below, above = x - lower, upper - x
-    nearer = np.minimum(below, above)
-    aside = np.where(above >= below, np.minimum(h, 0.5 * above), -np.minimum(h, 0.5 * below))
+    nearer = xp.minimum(below, above)
+    aside = xp.where(above >= below, xp.minimum(h, 0.5 * above), -xp.minimum(h, 0.5 * below))
     central = h <= nearer
-    shorter = ~central & (np.abs(aside) <= nearer)
-    return np.where(central, h, np.where(shorter, nearer, aside)), ~(central | shorter)
+    shorter = ~central & (abs(aside) <= nearer)
+    return xp.where(central, h, xp.where(shorter, nearer, aside)), ~(central | shorter)

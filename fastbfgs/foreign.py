@@ -356,11 +356,17 @@ def on_host(given: Any, name: str = "a result") -> Any:
     return numbers if numbers.ndim else numbers[()]
 
 
+def namespace_of(array: Any) -> Any:
+    """Return the module whose arrays `array` is one of: NumPy, or CuPy for what is on a GPU."""
+    return np if type(array) is np.ndarray or not is_cupys(array) else import_module("cupy")
+
+
 def where_it_is(array: Any, index: Any) -> Any:
     """Return an index (NumPy's, or a number) as one of `array`, which may be on a GPU."""
-    if type(array) is np.ndarray or not is_cupys(array):
+    xp = namespace_of(array)
+    if xp is np:
         return index
-    return import_module("cupy").asarray(index) if np.ndim(index) else int(index)
+    return xp.asarray(index) if np.ndim(index) else int(index)
 
 
 def library_of(array: Any) -> Library | None:

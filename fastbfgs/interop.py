@@ -117,6 +117,7 @@ def argument(given: Any, name: str) -> np.ndarray:
         raise ValueError(f"{name} must be a regular array; NumPy cannot make one: {error}") from None
 
 
+xp = np
 concatenate = np.concatenate
 broadcast_to = np.broadcast_to
 """As `device.Arrays` has them."""
@@ -318,11 +319,21 @@ def value(f: Any, source: str, dtype: type = np.float64) -> Any:
         return float(f)
     f = _numbers(f, "f", source, dtype)
     if f.size != 1:
-        raise ValueError(
-            f"{source} must return a scalar value at one point; got f of shape {f.shape}. "
-            f"For a batch of problems, hand over x0 of shape (B, n).{_ORDER}"
-        )
+        raise ValueError(about_value(f, source))
     return f.reshape(()).astype(dtype).item()
+
+
+def about_value(f: Any, source: str) -> str:
+    """Say what is wrong with the shape of f at one point."""
+    return (
+        f"{source} must return a scalar value at one point; got f of shape {f.shape}. "
+        f"For a batch of problems, hand over x0 of shape (B, n).{_ORDER}"
+    )
+
+
+def row(values: list[Any], dtype: type) -> np.ndarray:
+    """Return what `value` has returned at k points, side by side: (1, k) of `dtype`."""
+    return np.array([values], dtype)
 
 
 def gradient(g: Any, n: int, dtype: np.dtype, source: str) -> np.ndarray:

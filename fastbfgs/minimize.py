@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache, lru_cache, partial
+from numbers import Number
 from types import SimpleNamespace
 from typing import Any
 
@@ -250,12 +251,13 @@ def minimize(
 
     With x0 on a CUDA device the solver works with CuPy, which must be installed; PyTorch's and JAX's arrays are CuPy's
     of the same memory, and its work is done on PyTorch's current stream. (JAX has none that it tells of: CuPy's current
-    one and JAX's wait for each other on the device.) Bounds of arrays, batch_args and hess_inv0 must be on the device
-    of x0, and so must f, of float32 or float64, and g, of x0's dtype. fun may be called a few times more after the last
-    member has finished, at points that no longer move: the host does not wait to hear of it. `callback` makes it wait,
-    as does a look at one member's numbers or at `message`. Finite differences, compiled objectives, `record`,
-    `return_all` and `workers` are for the CPU. Device memory for each member: as above, and per call two arrays of
-    points.
+    one and JAX's wait for each other on the device.) Bounds of arrays, batch_args, hess_inv0 and steps of differences
+    for each coordinate must be on the device of x0, and so must f, of float32 or float64, and g, of x0's dtype. fun may
+    be called a few times more after the last member has finished, at points that no longer move: the host does not wait
+    to hear of it. `callback`, `record` and `return_all` make it wait, after each call; so does a look at one member's
+    numbers or at `message`. Differences of one problem call fun point after point, as on the CPU; with x0 a batch of
+    one, ``x0[None]``, one call has all points. Compiled objectives, `workers`, also the option, and `pairs` are for the
+    CPU. Device memory for each member: as above, and per call two arrays of points.
 
     References
     ----------
@@ -400,7 +402,7 @@ def _minimize(
             "fastbfgs.Paths(steps) keeps iterates in arrays."
         )
     if reader is not interop:
-        _refuse_on_a_gpu(jac, fused, compiled, record, workers, options)
+        _refuse_on_a_gpu(compiled and not fused, workers)
     elif fused:
         raise TypeError("a CudaObjective runs on a GPU, and x0 is not there; give x0 as a CuPy array")
     if compiled:
@@ -416,7 +418,7 @@ def _minimize(
             raise ValueError("hess_inv0 does not go with bounds; leave one of them out")
         read = reader.matrix if name == "BFGS" else reader.diagonal
         h0 = read(h0, shape, n, start.dtype, "hess_inv0")
-    mapping, pool = _mapping(face["workers"], single, jac) if "workers" in face else (None, None)
+    mapping, pool = _mapping(face["workers"], single, jac, reader) if "workers" in face else (None, None)
     bar = None
     try:
         objective: _Evaluated
@@ -425,10 +427,10 @@ def _minimize(
         elif jac is True or callable(jac):
             objective = Objective(fun, jac, args, arrays, single)
         else:
-            scheme, absolute = _scheme(jac, _step("eps", face.get("eps", _DIALECTS[name].eps), n))
-            relative = _step("finite_diff_rel_step", face.get("finite_diff_rel_step"), n)
-            stencil = Stencil(n, scheme, absolute, relative, box)
-            objective = Differences(fun, args, arrays, single, stencil, mapping)
+            scheme, absolute = _scheme(jac, _step("eps", face.get("eps", _DIALECTS[name].eps), n, reader))
+            relative = _step("finite_diff_rel_step", face.get("finite_diff_rel_step"), n, reader)
+            stencil = Stencil(n, scheme, absolute, relative, box, reader.xp)
+            objective = Differences(fun, args, arrays, single, stencil, mapping, reader)
             # SciPy's maxfun counts the values behind a difference gradient too.
             most = max(1, kernel.maxfun // objective.evaluations)
             kernel = options_of(**(vars(kernel) | {"maxfun": most}))
@@ -610,7 +612,7 @@ def _in_pieces(
         except BaseException as error:
             with suppress(AttributeError, TypeError):  # as in driver._keep
                 here: BatchResult = error.partial_result  # type: ignore[attr-defined]
-                never = _never_begun(flat[first + len(here) :], here, getattr(reader, "xp", np))
+                never = _never_begun(flat[first + len(here) :], here, reader.xp)
                 error.partial_result = _joined([*pieces, here, never], shape, reader)  # type: ignore[attr-defined]
             raise
     return _joined(pieces, shape, reader)
@@ -761,6 +763,7 @@ class BatchResult:
             raise KeyError(index)
         shape, index = self.status.shape, on_host(index, "the index")
         parts = {name: members_at(getattr(self, name), shape, index) for name in _ARRAYS}
+        parts |= {name: on_host(parts[name]) for name in _ARRAYS if np.ndim(parts[name]) == 0}
         if self.hess_inv is not None:
             parts["hess_inv"] = members_at(self.hess_inv, shape, index)
         if self.allvecs is not None:
@@ -769,7 +772,6 @@ class BatchResult:
             return BatchResult(**parts, calls=self.calls, method=self.method)
         if self.allvecs is not None:
             parts["allvecs"] = parts["allvecs"][: 1 + parts["nit"]]
-        parts |= {name: on_host(parts[name]) for name in _ARRAYS if np.ndim(parts[name]) == 0}
         reason = parts.pop("reason")
         plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in parts.items()}
         return optimize_result({"message": _message(reason, self.method), **plain})
@@ -880,10 +882,10 @@ def _batch_result(
 
 def _gradient(result: Result, objective: _Evaluated) -> np.ndarray:
     """Return the gradient of a result, NaN where no difference was taken, as in SciPy."""
-    g = result.g
-    if objective.fixed is not None:
+    g: np.ndarray = result.g
+    if isinstance(objective, Differences) and objective.fixed is not None:
         fixed = objective.fixed if objective.fixed.ndim == 1 else objective.fixed.reshape(g.shape)
-        g[np.broadcast_to(fixed, g.shape)] = np.nan
+        g = objective.reader.xp.where(fixed, np.nan, g)
     return g
 
 
@@ -982,20 +984,12 @@ def _refuse_of_compiled(jac: Any, args: Any, batch_args: Any, callback: Any, rec
         raise ValueError("a compiled fun runs without the interpreter, so return_all cannot be kept; leave it out")
 
 
-def _refuse_on_a_gpu(jac: Any, fused: bool, compiled: bool, record: Any, workers: Any, options: Any) -> None:
+def _refuse_on_a_gpu(compiled: bool, workers: Any) -> None:
     """Raise an error for what is done on the CPU alone."""
-    if compiled and not fused:
+    if compiled:
         raise TypeError(
             "a compiled fun runs on the CPU, and x0 is on a GPU; give a fun of CuPy arrays, a CudaObjective, or a "
             "NumPy x0"
-        )
-    if not fused and not (jac is True or callable(jac)):
-        raise ValueError(
-            f"finite differences are taken on the CPU, and x0 is on a GPU; give jac, True or a callable, not {jac!r}"
-        )
-    if record is not None or (isinstance(options, Mapping) and options.get("return_all")):
-        raise ValueError(
-            "iterates are recorded on the CPU, and x0 is on a GPU; leave record and return_all out, and use callback"
         )
     if workers is not None:
         raise ValueError("workers are threads of the CPU, and x0 is on a GPU; leave them out")
@@ -1017,18 +1011,22 @@ def _batch_arrays(batch_args: tuple[Any, ...], shape: tuple[int, ...], reader: A
     return tuple(arrays)
 
 
-def _step(name: str, given: Any, n: int) -> Any:
+def _step(name: str, given: Any, n: int, reader: Any) -> Any:
     """Return a step of finite differences as given in the options: a number or an array (n,), or None."""
     if given is None:
         return None
     rule = f"{name} must be a finite number, or an array of shape ({n},), one for each coordinate"
-    try:
-        step = np.asarray(given, dtype=float)
-    except (TypeError, ValueError):
-        raise TypeError(f"{rule}; got {given!r}") from None
+    xp: Any = np
+    if reader is interop or isinstance(given, Number):
+        try:
+            step = np.asarray(given, dtype=float)
+        except (TypeError, ValueError):
+            raise TypeError(f"{rule}; got {given!r}") from None
+    else:
+        xp, step = reader.xp, reader.start(given, name)
     if step.shape not in {(), (1,), (n,)}:
         raise ValueError(f"{rule}; got shape {step.shape}")
-    if not np.isfinite(step).all():
+    if not xp.isfinite(step).all():
         raise ValueError(f"{rule}; got {given!r}")
     return step
 
@@ -1042,7 +1040,7 @@ def _scheme(jac: Any, eps: Any) -> tuple[str, Any]:
     raise ValueError(f"jac must be True, a callable, one of {', '.join(map(repr, SCHEMES))}, or None; got {jac!r}")
 
 
-def _mapping(workers: Any, single: bool, jac: Any) -> tuple[Callable[..., Any] | None, Any]:
+def _mapping(workers: Any, single: bool, jac: Any, reader: Any) -> tuple[Callable[..., Any] | None, Any]:
     """Return the map that evaluates the difference points of one problem, as SciPy's option `workers` says.
 
     And the pool behind it, to be terminated; None if there is none.
@@ -1053,6 +1051,11 @@ def _mapping(workers: Any, single: bool, jac: Any) -> tuple[Callable[..., Any] |
         raise ValueError(
             "options['workers'] is for finite differences of one problem; all difference points of a batch go into "
             "one call of fun, so leave it out (the keyword workers sets the solver's threads)"
+        )
+    if reader is not interop:
+        raise ValueError(
+            "options['workers'] is for points in the host's memory, and x0 is on a GPU; leave it out, and give x0 as "
+            "a batch of one, x0[None], to have all difference points in one call of fun"
         )
     if callable(workers):
         return workers, None

@@ -24,4 +24,5 @@ cdef class Differences(Objective):
     cdef readonly:
         object stencil
         object workers
+        object reader
         object kind

@@ -103,6 +103,8 @@ class Differences(Objective):
         Where the points are.
     workers : callable, optional
         ``workers(function, points)`` evaluates the points of one problem; a pool's map, say.
+    reader : interop or device.Arrays
+        Reads what fun returns.
     fun, args, batch_args, single
         See `Objective`.
     """
@@ -115,10 +117,12 @@ class Differences(Objective):
         single: bool,
         stencil: Stencil,
         workers: Callable[..., Any] | None = None,
+        reader: Any = interop,
     ) -> None:
         super().__init__(fun, None, args, batch_args, single)
         self.stencil = stencil
         self.workers = workers
+        self.reader = reader
         self.evaluations = stencil.size
         self.gradients = min(1, len(stencil.free))
         self.fixed = stencil.fixed
@@ -128,46 +132,49 @@ class Differences(Objective):
         """Return f and g at `x`, for the members `rows`."""
         if self.single:
             return self.evaluate_one(x)
+        xp = self.reader.xp
         points, *moves = self.stencil.around(x, rows, np.finfo(x.dtype).eps)
         args = self.args
         if self.batch_args:
             own = self.args_of(rows)[len(args) :]
-            args = args + tuple([np.repeat(a, self.evaluations, axis=0) for a in own])
+            args = args + tuple([xp.repeat(a, self.evaluations, axis=0) for a in own])
         flat = points.reshape(-1, x.shape[1])
-        f = self.call(self.fun, self.fun_takes_rows, flat, np.repeat(rows, self.evaluations), args)
-        f = interop.values(f, len(flat), "fun", self.kind).reshape(len(x), self.evaluations)
+        f = self.call(self.fun, self.fun_takes_rows, flat, xp.repeat(rows, self.evaluations), args)
+        f = self.reader.values(f, len(flat), "fun", self.kind).reshape(len(x), self.evaluations)
         g = self.stencil.gradient(f, *moves)
-        return np.ascontiguousarray(f[:, 0].real), np.ascontiguousarray(g, dtype=x.dtype)
+        return xp.ascontiguousarray(f[:, 0].real), xp.ascontiguousarray(g, dtype=x.dtype)
 
-    def evaluate_one(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+    def evaluate_one(self, x: np.ndarray) -> tuple[Any, np.ndarray]:
         """Return f and g at `x` (n,), point by point; the first one tells how precise f is."""
-        kind = self.kind
+        kind, reader = self.kind, self.reader
         # With complex steps x goes in as complex, too: f is then the same as in a batch, to the bit.
-        first = self.fun(x.copy() if kind is np.float64 else x.astype(np.result_type(x, np.complex64)), *self.args)
-        f0 = interop.value(first, "fun", kind)
+        start = x.copy() if kind is np.float64 else x.astype(np.result_type(x.dtype, np.complex64))
+        first = self.fun(start, *self.args)
+        f0 = reader.value(first, "fun", kind)
         eps = np.finfo(x.dtype).eps
-        if isinstance(first, (np.ndarray, np.generic)) and first.dtype.kind == "f":
+        if isinstance(first, (reader.xp.ndarray, np.generic)) and first.dtype.kind == "f":
             eps = max(eps, np.finfo(first.dtype).eps)
         points, *moves = self.stencil.around(x[np.newaxis], 0, eps)
-        call = _OnePoint(self.fun, self.args, kind)
+        call = _OnePoint(self.fun, self.args, kind, reader.value)
         if self.workers is None:
             values = [call(point) for point in points[0, 1:]]
         else:
             values = list(self.workers(call, points[0, 1:]))
-        g = self.stencil.gradient(np.array([[f0, *values]], kind), *moves)[0]
-        return f0.real, np.ascontiguousarray(g, dtype=x.dtype)
+        g = self.stencil.gradient(reader.row([f0, *values], kind), *moves)[0]
+        return f0.real, reader.xp.ascontiguousarray(g, dtype=x.dtype)
 
 
 class _OnePoint:
     """The user's function of one point: an object, so that it can be sent to another process."""
 
-    def __init__(self, fun: Callable[..., Any], args: tuple[Any, ...], kind: type) -> None:
+    def __init__(self, fun: Callable[..., Any], args: tuple[Any, ...], kind: type, value: Callable[..., Any]) -> None:
         self.fun = fun
         self.args = args
         self.kind = kind
+        self.value = value
 
     def __call__(self, x: np.ndarray) -> Any:
-        return interop.value(self.fun(x.copy(), *self.args), "fun", self.kind)
+        return self.value(self.fun(x.copy(), *self.args), "fun", self.kind)
 
 
 def takes_rows(function: Callable[..., Any]) -> bool:

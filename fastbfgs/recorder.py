@@ -1,4 +1,8 @@
-"""Every accepted iterate, from what the solver knows: handed to a callable, or kept in arrays."""
+"""Every accepted iterate, from what the solver knows: handed to a callable, or kept in arrays.
+
+Of a run on a GPU all of it stays there. The host has to hear who moved, so a `Recorder` waits for the device once after
+each `tell`, and `Paths` once more.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastbfgs import foreign
+from fastbfgs import device, foreign
 from fastbfgs.solver import Solver
 
 
 class Accepted(NamedTuple):
     """The iterates that k members accepted in one `tell`, and the steps that led there: copies, the receiver's to keep.
+
+    They are arrays of x0's library, on its device.
 
     Parameters
     ----------
@@ -53,7 +59,8 @@ class Recorder:
     """Hand every iterate that a solver accepts, the starts first, to a callable.
 
     Nothing is evaluated for it, and the solver's path does not change. `minimize` makes its own of the argument
-    `record`; this is for a solver that is driven by hand. It holds the last x and g of each member, 2 n numbers.
+    `record`; this is for a solver that is driven by hand. It holds the last x and g of each member, 2 n numbers. With
+    x0 on a GPU it waits for the device once after each `tell`, to hear which members moved.
 
     Parameters
     ----------
@@ -85,9 +92,7 @@ class Recorder:
         self._solver = solver
         self._receive = receive
         self._calls = solver.calls
-        self._rows = np.arange(len(solver))  # who can have moved since
-        self._nit = np.full(len(solver), -1, np.int64)
-        self._xg = np.full((len(solver), 2 * solver.n), np.nan, solver.dtype)
+        self._rows, self._nit, self._xg = solver._unseen()  # who can have moved since, and where all were
         self.take()
 
     def take(self) -> None:
@@ -103,7 +108,7 @@ class Recorder:
             raise RuntimeError(f"take() must be called after every tell(); there were {solver.calls - self._calls}")
         self._calls = solver.calls
         moved = solver._steps(self._rows, self._nit, self._xg)
-        self._rows = solver.rows
+        self._rows = solver._rows
         if moved is not None:
             self._receive(solver._whole(Accepted._make((*moved, solver.shape))))
 
@@ -129,7 +134,8 @@ class Paths:
     ----------
     nit : ndarray (...) of int64
         The last iterate of each member; this and the others are views, which go on as the run does. Of a run on PyTorch
-        tensors or JAX arrays, they are such, and copies.
+        tensors or JAX arrays, they are such, and copies. Of a run on CuPy arrays they are such, and show what there is
+        when they are asked for.
     x, g : ndarray (K + 1, ..., n)
         Iterates and gradients in the dtype of x0. K is the largest `nit`, but not above `steps`; what follows the last
         iterate of a member is NaN.
@@ -153,7 +159,8 @@ class Paths:
     Notes
     -----
     Memory: room for (steps + 1) (2 n + 2) numbers of each member. At most twice of what members reach is ever touched;
-    the rest costs address space alone on most systems.
+    the rest costs address space alone on most systems. On a GPU the arrays grow instead, by copies, to at most twice of
+    what members reach.
 
     Examples
     --------
@@ -180,28 +187,44 @@ class Paths:
         if self.steps < 0:
             raise ValueError(f"steps must not be negative; got {steps}")
         self._library: foreign.Library | None = None
-        self._room: dict[str, np.ndarray] = {}
-        self._nit = np.empty(0, np.int64)
+        self._xp: Any = np
+        self._room: dict[str, Any] = {}
+        self._nit: Any = np.empty(0, np.int64)
         self._shape: tuple[int, ...] = ()
         self._ready = 0  # iterates that there is room for and NaN or more in it
         self._warned = False
 
     def __call__(self, accepted: Accepted) -> None:
         """Keep what was accepted."""
-        library = foreign.library_of(accepted.x)
-        if library is not None:
-            accepted = Accepted._make(map(foreign.in_numpy, accepted))
+        if type(accepted.x) is np.ndarray:
+            self._keep(accepted, np, None)
+            return
+        library = device.lender(accepted.x, "accepted.x")
+        if library is None:
+            self._keep(accepted, foreign.namespace_of(accepted.x), None)
+            return
+        with library.at_work():
+            accepted = Accepted._make([library.argument(each, "what was accepted") for each in accepted])
+            self._keep(accepted, foreign.namespace_of(accepted.x), library)
+
+    def _keep(self, accepted: Accepted, xp: Any, library: foreign.Library | None) -> None:
+        """Keep what was accepted, arrays of `xp`, to be shown as arrays of `library`."""
         rows, nit = accepted.rows, accepted.nit
-        if not self._room or nit[0] <= self._nit[rows[0]]:
-            self._begin(accepted)
+        known = self._nit[rows[0]] if self._room and xp is self._xp else nit[0]
+        if xp is np:
+            again, last = nit[0] <= known, int(nit.max())
+        else:  # at once, since each would take a wait
+            gained, last = xp.stack((nit[0] - known, nit.max())).tolist()
+            again = gained <= 0
+        if again:
+            self._begin(accepted, xp)
             self._library = library
         self._nit[rows] = nit
-        last = int(nit.max())
         if last >= self._ready:
             self._prepare(min(2 * last, self.steps) + 1)
-        kept: Any = slice(None) if last <= self.steps else nit <= self.steps
+        kept: Any = slice(None) if last <= self.steps else xp.flatnonzero(nit <= self.steps)
         at: Any = nit[kept], rows[kept]
-        if len(rows) == 1:
+        if len(rows) == 1 and xp is np:
             at = slice(last, last + 1), rows[0]  # 10 of 20 us
         for name, room in self._room.items():
             room[at] = getattr(accepted, name)[kept]
@@ -211,50 +234,63 @@ class Paths:
                 f"a member has taken more than the {self.steps} steps that these Paths have room for; further ones are "
                 "counted in nit, but not kept. Give Paths more room, or limit maxiter.",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
 
-    def _begin(self, accepted: Accepted) -> None:
+    def _begin(self, accepted: Accepted, xp: Any) -> None:
         """Allocate for the batch that this is the first of."""
         members = math.prod(accepted.shape)
+        iterates = self.steps + 1 if xp is np else 0  # on a GPU what is allocated is taken, touched or not
         for name in ("x", "f", "g", "alpha"):
             values = getattr(accepted, name)
-            self._room[name] = np.empty((self.steps + 1, members, *values.shape[1:]), values.dtype)
-        self._nit = np.full(members, -1, np.int64)
+            self._room[name] = xp.empty((iterates, members, *values.shape[1:]), values.dtype)
+        self._xp = xp
+        self._nit = xp.full(members, -1, np.int64)
         self._shape = accepted.shape
         self._ready = 0
         self._warned = False
 
     def _prepare(self, ready: int) -> None:
-        """Fill the room of the first `ready` iterates with NaN, as far as that is not done."""
-        for room in self._room.values():
-            room[self._ready : ready] = np.nan
+        """Fill the room of the first `ready` iterates with NaN, as far as that is not done; make it, on a GPU."""
+        for name, room in self._room.items():
+            if len(room) < ready:
+                self._room[name] = self._xp.empty((ready, *room.shape[1:]), room.dtype)
+                self._room[name][: self._ready] = room
+            self._room[name][self._ready : ready] = np.nan
         self._ready = ready
 
-    def _kept(self, name: str) -> np.ndarray:
+    def _kept(self, name: str) -> Any:
         """Return the part of an array that has been reached, in the shape of the batch."""
-        if not self._room:
-            raise RuntimeError("there is no iterate yet; give these Paths to minimize as record, or to a Recorder")
+        if name == "nit":
+            return self._nit.reshape(self._shape)
         count = min(int(self._nit.max()), self.steps) + 1
         room = self._room[name]
         return room[:count].reshape(count, *self._shape, *room.shape[2:])
 
-    def _shown(self, kept: np.ndarray) -> Any:
+    def _differences(self, name: str) -> Any:
+        """Return array[k] - array[k - 1] of the part that has been reached, NaN for k = 0, in its dtype."""
+        array = self._kept(name)
+        differences = self._xp.full_like(array, np.nan)
+        with np.errstate(all="ignore"):
+            self._xp.subtract(array[1:], array[:-1], out=differences[1:])
+        return differences
+
+    def _shown(self, kept: Callable[[str], Any], name: str) -> Any:
         """Return an array as one of the library whose arrays came: a copy then, since JAX's must not change."""
-        return kept if self._library is None else self._library.own(kept.copy())
+        if not self._room:
+            raise RuntimeError("there is no iterate yet; give these Paths to minimize as record, or to a Recorder")
+        if self._library is None:
+            return kept(name)
+        with self._library.at_work():
+            return self._library.own(kept(name).copy())
 
-    @property
-    def nit(self) -> Any:
-        """The last iterate of each member."""
-        self._kept("f")
-        return self._shown(self._nit.reshape(self._shape))
-
-    x = property(lambda self: self._shown(self._kept("x")))
-    f = property(lambda self: self._shown(self._kept("f")))
-    g = property(lambda self: self._shown(self._kept("g")))
-    alpha = property(lambda self: self._shown(self._kept("alpha")))
-    s = property(lambda self: self._shown(_differences(self._kept("x"))))
-    y = property(lambda self: self._shown(_differences(self._kept("g"))))
+    nit = property(lambda self: self._shown(self._kept, "nit"))
+    x = property(lambda self: self._shown(self._kept, "x"))
+    f = property(lambda self: self._shown(self._kept, "f"))
+    g = property(lambda self: self._shown(self._kept, "g"))
+    alpha = property(lambda self: self._shown(self._kept, "alpha"))
+    s = property(lambda self: self._shown(self._differences, "x"))
+    y = property(lambda self: self._shown(self._differences, "g"))
 
 
 class Iterates:
@@ -266,32 +302,26 @@ class Iterates:
         The iterates that come before anything is evaluated.
     """
 
-    def __init__(self, start: np.ndarray) -> None:
-        self.shape = start.shape
-        self.iterates = [start.reshape(-1, start.shape[-1])]
-        self.nit = np.zeros(len(self.iterates[0]), dtype=np.int64)
+    def __init__(self, start: Any) -> None:
+        self.start = start
+        self.taken: list[tuple[Any, Any, Any]] = []
 
     def __call__(self, accepted: Accepted) -> None:
-        """Keep what was accepted; members step in different calls, so the k-th iterates come together one by one."""
-        self.nit[accepted.rows] = accepted.nit
-        while len(self.iterates) <= accepted.nit.max():
-            self.iterates.append(np.empty_like(self.iterates[0]))
-        for k in np.unique(accepted.nit):
-            those = accepted.nit == k
-            self.iterates[k][accepted.rows[those]] = accepted.x[those]
+        """Keep what was accepted."""
+        self.taken.append((accepted.rows, accepted.nit, accepted.x))
 
-    def vectors(self) -> list[np.ndarray]:
+    def vectors(self) -> list[Any]:
         """Return the k-th iterate of each member, the start first; a member's last one is repeated."""
-        last, vectors = self.iterates[0], []
-        for k, x in enumerate(self.iterates):
-            last = np.where((self.nit < k)[:, np.newaxis], last, x)
-            vectors.append(last.reshape(self.shape))
-        return vectors
-
-
-def _differences(array: np.ndarray) -> np.ndarray:
-    """Return array[k] - array[k - 1], NaN for k = 0, in its dtype."""
-    differences = np.full_like(array, np.nan)
-    with np.errstate(all="ignore"):
-        np.subtract(array[1:], array[:-1], out=differences[1:])
-    return differences
+        start = self.start.reshape(-1, self.start.shape[-1])
+        xp = foreign.namespace_of(start)
+        last = xp.zeros(len(start), np.int64)
+        for rows, nit, _ in self.taken:
+            last[rows] = nit
+        count = 1 + int(last.max()) if len(start) else 1
+        vectors = xp.empty((count, *start.shape), start.dtype)
+        vectors[0] = start
+        for rows, nit, x in self.taken:  # members step in different calls
+            vectors[nit, rows] = x
+        for k in range(1, count):
+            vectors[k] = xp.where((last < k)[:, np.newaxis], vectors[k - 1], vectors[k])
+        return list(vectors.reshape(count, *self.start.shape))

@@ -7,6 +7,7 @@ cdef class Solver:
         object options
         object shape
         object rows
+        object _rows                # as the backend takes them
         object box
         Py_ssize_t n
         Py_ssize_t live
@@ -16,7 +17,6 @@ cdef class Solver:
     cdef:
         Backend _backend
         bint _single
-        object _rows                # as the backend takes them
         object _library
 
     cpdef ask(self)

@@ -390,10 +390,12 @@ class Solver:
         dtype: np.dtype = self._backend.dtype
         return dtype
 
-    def _steps(self, rows: np.ndarray, nit: np.ndarray, xg: np.ndarray) -> Any:
+    def _unseen(self) -> Any:
+        """For `Recorder`: rows, nit and xg as `_steps` takes them, for who has seen no iterate of any member."""
+        return self._backend.unseen()
+
+    def _steps(self, rows: Any, nit: Any, xg: Any) -> Any:
         """For `Recorder`: rows, nit, x, f, g, alpha, s, y of those that have moved from where `nit` and `xg` say."""
-        if not isinstance(self._backend, CPU):
-            raise TypeError("iterates are recorded on the CPU, and x0 is on a GPU; take result() after a tell instead")
         return self._backend.steps(rows, nit, xg)
 
     def pairs(self, member: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import cupy
 import numpy as np
@@ -185,6 +186,61 @@ def test_callbacks_and_rows():
     assert bool(result.success.all())
     assert len(seen) > 3 and isinstance(seen[0].x, cupy.ndarray)
     assert bool((seen[-1].x == result.x).all())
+
+
+@DTYPES
+@pytest.mark.parametrize("jac", [None, "2-point", "3-point", "cs"])
+@pytest.mark.parametrize("bounded", [False, True])
+def test_differences(bounded, jac, dtype):
+    x0, c = data(300, 5, dtype)
+    c /= 3  # else float32 cannot tell f at two points of a difference apart
+    lb, ub = np.full((300, 5), -0.5), np.full((300, 5), 1.0)
+    lb[:, 1] = ub[:, 1] = 0.25
+    lb[::3, 2], ub[1::3, 3] = 1.0, np.inf
+
+    def run(kind):
+        bounds = SimpleNamespace(lb=kind(lb), ub=kind(ub)) if bounded else None
+        return fastbfgs.minimize(
+            lambda x, c: ((x - c) ** 2).sum(axis=1) + 0.25 * ((x - c) ** 4).sum(axis=1), kind(x0),
+            batch_args=(kind(c),), jac=jac, bounds=bounds, options={"gtol": 1e-2, "ftol": 0.0},
+        )  # fmt: skip
+
+    ours, theirs = run(cupy.asarray), run(np.asarray)
+    assert ours.x.dtype == ours.jac.dtype == dtype
+    np.testing.assert_allclose(ours.x.get(), theirs.x, 0, 2e-2)
+    np.testing.assert_array_equal(cupy.isnan(ours.jac).get(), np.isnan(theirs.jac))
+    assert abs(ours.nit.get() - theirs.nit).mean() < (3 if dtype == np.float32 else 1)
+
+
+@pytest.mark.parametrize("jac", ["2-point", "3-point", "cs"])
+def test_differences_of_one_problem(jac):
+    x0, c = (cupy.asarray(each[0]) for each in data(1, 6))
+    options = {"finite_diff_rel_step": cupy.full(6, 1e-6)}
+    result = fastbfgs.minimize(lambda x: ((x - c) ** 2).sum(), x0, jac=jac, options=options)
+    assert float(abs(result.x - c).max()) < 1e-4 and result.nfev % (13 if jac == "3-point" else 7) == 0
+
+
+@DTYPES
+@pytest.mark.parametrize("method", METHODS)
+def test_every_iterate(method, dtype):
+    x0, c = data(50, 4, dtype)
+    runs = []
+    for kind in (cupy.asarray, np.asarray):
+        paths = fastbfgs.Paths(30)
+        options = {"maxiter": 30} | ({"return_all": True} if method == "BFGS" else {})
+        runs.append((paths, fastbfgs.minimize(
+            bowls, kind(x0), jac=True, batch_args=(kind(c),), method=method, record=paths, options=options
+        )))  # fmt: skip
+    (ours, mine), (theirs, other) = runs
+    assert bool((ours.nit == mine.nit).all())
+    b = np.arange(50)
+    for name, last in (("x", mine.x), ("g", mine.jac)):
+        np.testing.assert_array_equal(getattr(ours, name).get()[ours.nit.get(), b], last.get())
+        np.testing.assert_allclose(getattr(ours, name).get()[:2], getattr(theirs, name)[:2], 1e-4, 1e-4)
+    np.testing.assert_allclose(ours.alpha.get()[1], theirs.alpha[1], 1e-4)
+    np.testing.assert_array_equal(ours.s.get()[1:], (ours.x[1:] - ours.x[:-1]).get())
+    if method == "BFGS":
+        assert bool((mine.allvecs[-1] == mine.x).all()) and abs(len(mine.allvecs) - len(other.allvecs)) < 3
 
 
 @DTYPES

@@ -106,6 +106,8 @@ class ndarray(NDArrayOperatorsMixin):
     flags = property(lambda self: SimpleNamespace(c_contiguous=self._data.flags.c_contiguous))
     data = property(lambda self: Memory(self._data.ctypes.data))
     T = property(lambda self: self._made(self._data.T))
+    real = property(lambda self: self._made(self._data.real))
+    imag = property(lambda self: self._made(self._data.imag))
 
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
@@ -160,6 +162,10 @@ class ndarray(NDArrayOperatorsMixin):
         waited()
         return self._data.item()
 
+    def tolist(self):
+        waited()
+        return self._data.tolist()
+
     def __bool__(self):
         return bool(self.item())
 
@@ -185,7 +191,7 @@ def _method(name):
     return method
 
 
-for _name in "copy reshape swapaxes sum all any max min".split():
+for _name in "copy reshape swapaxes sum all any max min clip".split():
     setattr(ndarray, _name, _method(_name))
 ndarray.__module__ = "cupy"
 
@@ -233,18 +239,29 @@ def from_dlpack(given):
     return ndarray(given.__dlpack__(stream=_streams[-1].ptr or 1, max_version=(1, 0), copy=None), number)
 
 
+def stack(arrays):
+    return ndarray(np.stack([array._data for array in arrays]))
+
+
+def flatnonzero(array):
+    waited()  # for how many there are
+    return array._made(np.flatnonzero(array._data))
+
+
 def _function(name):
     def function(*args, **kwargs):
-        assert not any(isinstance(each, np.ndarray) for each in args), "an array on the host"
+        assert not any(isinstance(each, np.ndarray) for each in (*args, *kwargs.values())), "an array on the host"
+        given = {key: bare(value) for key, value in kwargs.items()}
         with np.errstate(all="ignore"):
-            return ndarray(np.asarray(getattr(np, name)(*map(bare, args), **kwargs)))
+            return ndarray(np.asarray(getattr(np, name)(*map(bare, args), **given)))
 
     return function
 
 
-for (
-    _name
-) in "zeros ones arange eye full zeros_like isfinite minimum maximum where nextafter abs log exp cosh sinh".split():
+for _name in (
+    "zeros ones arange eye full zeros_like full_like repeat isfinite minimum maximum subtract where nextafter abs log "
+    "exp cosh sinh"
+).split():
     setattr(sys.modules[__name__], _name, _function(_name))
 
 

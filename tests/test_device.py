@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import sys
 from itertools import pairwise
@@ -304,6 +305,500 @@ IN_PIECES = {
 def test_bad_pieces(given, match):
     with pytest.raises(ValueError, match=match):
         fastbfgs.minimize(**{"fun": bowls, "x0": np.zeros((4, 2)), "jac": True, **given})
+
+
+# ----------------------------------------------------------------------------------------------
+# Finite differences
+
+SCHEMES = (None, False, "2-point", "3-point", "cs")
+
+
+def valued(x, c):
+    """`bowls` without its gradient; analytic, for complex steps."""
+    d = x - c
+    return (d**2).sum(axis=-1) + 0.25 * (d**4).sum(axis=-1)
+
+
+def by_differences(x0, c, fun=valued, wrap=lambda given, kind: given, **keywords):
+    """Minimise with the stand-in and with NumPy."""
+    results = []
+    for kind in (xp.array, np.asarray):
+        given = {name: wrap(value, kind) for name, value in keywords.items()}
+        results.append(fastbfgs.minimize(fun, kind(x0), batch_args=(kind(c),), **given))
+    return results
+
+
+def placed(given, kind):
+    """Return arrays in bounds and options in the kind of x0."""
+    if isinstance(given, SimpleNamespace):
+        return SimpleNamespace(lb=placed(given.lb, kind), ub=placed(given.ub, kind))
+    if isinstance(given, dict):
+        return {name: placed(value, kind) for name, value in given.items()}
+    return kind(given) if isinstance(given, np.ndarray) else given
+
+
+def some_bounds(which, rng):
+    """Return bounds of 6 members of 4 coordinates: equal for all in one coordinate, and for some in another."""
+    lb, ub = -0.5 - rng.random((6, 4)), rng.random((6, 4))
+    lb[0, 3], ub[1, 2] = -np.inf, np.inf
+    lb[:, 1] = ub[:, 1] = 0.3
+    if which == "shared":
+        return SimpleNamespace(lb=lb[2], ub=ub[2])
+    lb[2:4, 0] = ub[2:4, 0] = 0.1
+    return SimpleNamespace(lb=lb, ub=ub)
+
+
+@DTYPES
+@pytest.mark.parametrize("jac", SCHEMES)
+@pytest.mark.parametrize("method", ["L-BFGS", "BFGS", "L-BFGS-B"])
+@pytest.mark.parametrize("compact", [None, False])
+def test_differences_of_a_batch(compact, method, jac, dtype):
+    x0, c = data(6, 4, dtype)
+    ours, theirs = by_differences(x0, c, jac=jac, method=method, compact=compact)
+    assert theirs.success.any()
+    assert_same(ours, theirs)
+    assert ours[1].nfev == theirs[1].nfev
+
+
+@DTYPES
+@pytest.mark.parametrize("jac", SCHEMES[2:])
+@pytest.mark.parametrize("which", ["shared", "own"])
+def test_differences_within_bounds(which, jac, dtype):
+    x0, c = data(6, 4, dtype)
+    bounds = some_bounds(which, np.random.default_rng(2))
+
+    def fun(x, c, *, rows):
+        for wrong in ((x.real < low(x, rows)).any(), (x.real > high(x, rows)).any()):
+            assert not wrong
+        return valued(x, c)
+
+    def of(side, up):
+        def bound(x, rows):
+            array = np.asarray(side, dtype)  # to float32 they are rounded inwards, or to the nearest
+            array = xp.array(array) if isinstance(x, xp.ndarray) else array
+            slack = 1e-6 if dtype == np.float32 else 0.0
+            return (array if array.ndim == 1 else array[rows]) + (slack if up else -slack)
+
+        return bound
+
+    low, high = of(bounds.lb, False), of(bounds.ub, True)
+    ours, theirs = by_differences(x0, c, fun, placed, jac=jac, bounds=bounds)
+    assert np.isnan(theirs.jac).any()
+    assert_same(ours, theirs)
+
+
+def test_all_coordinates_fixed():
+    x0, c = data(6, 4)
+    bounds = SimpleNamespace(lb=np.full(4, 0.25), ub=np.full(4, 0.25))
+    ours, theirs = by_differences(x0, c, wrap=placed, bounds=bounds)
+    assert_same(ours, theirs)
+    assert np.isnan(theirs.jac).all() and (theirs.x == 0.25).all()
+    one = fastbfgs.minimize(lambda x: valued(x, 0.5), xp.array(x0[0]), bounds=placed(bounds, xp.array))
+    assert one.message == "All independent variables were fixed by bounds."
+    assert np.isnan(one.jac.get()).all() and one.njev == 0
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    ("jac", "options"),
+    [
+        (None, {"eps": 1e-6}),
+        (None, {"eps": np.array([1e-6, -1e-7, 1e-5, 1e-6])}),
+        (None, {"eps": 1e-300}),
+        ("2-point", {"finite_diff_rel_step": 1e-4}),
+        ("3-point", {"finite_diff_rel_step": np.array([1e-4, 1e-3, 1e-5, 1e-30])}),
+        ("cs", {"finite_diff_rel_step": np.array([1e-4])}),
+        ("3-point", {"maxfun": 40}),
+        (None, {"maxfun": 1}),
+    ],
+    ids=str,
+)
+def test_steps_and_limits_of_differences(jac, options, dtype):
+    x0, c = data(6, 4, dtype)
+    bounds = some_bounds("own", np.random.default_rng(4))
+    for given in ({}, {"bounds": bounds}):
+        ours, theirs = by_differences(x0, c, wrap=placed, jac=jac, options=options, **given)
+        assert_same(ours, theirs)
+        if "maxfun" in options:
+            assert (theirs.reason == Status.MAXFUN).any()
+
+
+def test_difference_points_of_all_members_go_into_one_call_with_their_rows():
+    x0, c = data(6, 3)
+    counts = []
+
+    def fun(x, c, *, rows):
+        assert all(isinstance(each, xp.ndarray) and len(each) == len(x) for each in (x, c, rows))
+        assert rows.dtype == np.int64
+        counts.append(len(x))
+        return valued(x, c)
+
+    ours = fastbfgs.minimize(fun, xp.array(x0.reshape(2, 3, 3)), batch_args=xp.array(c.reshape(2, 3, 3)))
+    theirs = fastbfgs.minimize(valued, x0.reshape(2, 3, 3), batch_args=c.reshape(2, 3, 3))
+    assert_same(ours, theirs)
+    assert counts[0] == 6 * 4 and counts[-1] < counts[0] and all(count % 4 == 0 for count in counts)
+
+
+def test_a_float32_f_of_float64_points():
+    x0, c = data(6, 3)
+    options = {"finite_diff_rel_step": 1e-4, "gtol": 1e-2}
+    ours, theirs = by_differences(x0, c, lambda x, c: valued(x, c).astype(np.float32), jac="3-point", options=options)
+    assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_differences_in_pieces(chunk):
+    x0, c = data(6, 3)
+    ours, theirs = by_differences(x0, c, chunk=chunk)
+    assert_same(ours, theirs)
+
+
+@DTYPES
+@pytest.mark.parametrize("f", ["on the device", "on the host", "of float32"])
+@pytest.mark.parametrize("jac", SCHEMES)
+@pytest.mark.parametrize("method", ["L-BFGS", "BFGS", "L-BFGS-B"])
+def test_differences_of_one_problem(method, jac, f, dtype):
+    x0, c = (array[0] for array in data(6, 4, dtype))
+    bounds = some_bounds("shared", np.random.default_rng(5)) if method == "L-BFGS-B" else None
+    calls = []
+
+    def fun(x, c):
+        assert x.shape == (4,) and x.dtype == (np.result_type(dtype, np.complex64) if jac == "cs" else dtype)
+        calls.append(type(x))
+        value = valued(x, c)
+        if f == "on the host":
+            return (value.get() if isinstance(value, xp.ndarray) else value).item()
+        return value.astype(np.complex64 if jac == "cs" else np.float32) if f == "of float32" else value
+
+    def run(kind):
+        return fastbfgs.minimize(
+            fun, kind(x0), (kind(c),), method=method, jac=jac, bounds=placed(bounds, kind), options={"gtol": 1e-3}
+        )
+
+    ours, theirs = run(xp.array), run(np.asarray)
+    for name in ("x", "jac"):
+        np.testing.assert_array_equal(ours[name].get(), theirs[name])
+        assert ours[name].dtype == dtype
+    for name in ("fun", "nit", "nfev", "njev", "status", "success", "message"):
+        assert ours[name] == theirs[name] and type(ours[name]) is type(theirs[name])
+    assert calls.count(xp.ndarray) == calls.count(np.ndarray) == ours.nfev
+    assert ours.nit > 0 or (f == "of float32" and not jac)  # which hides a step of 1e-8
+
+
+def test_what_fun_is_given_is_its_own():
+    x0, c = (array[0] for array in data())
+    centre = xp.array(c)
+
+    def fun(x):
+        value = valued(x, centre)
+        x[...] = 0.0
+        return value
+
+    ours = fastbfgs.minimize(fun, xp.array(x0))
+    np.testing.assert_array_equal(ours.x.get(), fastbfgs.minimize(lambda x: valued(x, c), x0).x)
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("jac", SCHEMES[2:])
+def test_differences_do_not_wait_for_the_device(jac, bounded, single):
+    x0, c = data(B=20)
+    waits = []
+
+    def fun(x, c):
+        waits.append(on_host.waits)
+        return valued(x, c)
+
+    bounds = SimpleNamespace(lb=-0.5, ub=xp.array(np.array([0.5, np.inf, 0.7]))) if bounded else None
+    keywords = {"jac": jac, "bounds": bounds, "options": {"eps": 1e-7} if jac == "2-point" else None}
+    if single:
+        fastbfgs.minimize(fun, xp.array(x0[0]), (xp.array(c[0]),), **keywords)
+        assert waits[-1] == waits[0]
+    else:
+        fastbfgs.minimize(fun, xp.array(x0), batch_args=(xp.array(c),), **keywords)
+        assert waits[-1] - waits[0] <= np.log2(20) + 1
+
+
+BY_DIFFERENCES = {
+    "f on the host": ({"fun": lambda x: np.zeros(len(x))}, TypeError, "return f as a CuPy array on device 0.*NumPy"),
+    "f of integers": ({"fun": lambda x: (x[:, 0] * 0).astype(np.int64)}, TypeError, "f of float32 or float64; got int"),
+    "complex f": ({"fun": lambda x: x[:, 0] * 1j}, TypeError, "f of float32 or float64; got complex128"),
+    "f with a gradient": ({"fun": lambda x: (x[:, 0], x)}, TypeError, "return f as a CuPy array on device 0"),
+    "one f": ({"fun": lambda x: x.sum()}, ValueError, r"f of shape \(12,\); got \(\)"),
+    "f elsewhere": ({"fun": lambda x: away(np.zeros(len(x)))}, ValueError, "return f on device 0"),
+    "f of one problem": (
+        {"x0": on_host.ndarray(np.zeros(2), 0), "fun": lambda x: x},
+        ValueError,
+        r"a scalar value at one point; got f of shape \(2,\)",
+    ),
+    "complex f of one problem": (
+        {"x0": on_host.ndarray(np.zeros(2), 0), "fun": lambda x: 1j},
+        TypeError,
+        "must return real numbers as f; got dtype complex128",
+    ),
+    "f of one problem on the host": (
+        {"x0": on_host.ndarray(np.zeros(2), 0), "fun": lambda x: np.zeros(1)},
+        TypeError,
+        "return f as a CuPy array on device 0",
+    ),
+    "jac": ({"jac": "central"}, ValueError, "jac must be True, a callable, one of '2-point', '3-point', 'cs', or None"),
+    "eps on the host": ({"options": {"eps": np.full(2, 1e-8)}}, TypeError, "eps must be a CuPy array on device 0"),
+    "eps elsewhere": (
+        {"options": {"eps": on_host.ndarray(np.full(2, 1e-8), 1)}},
+        ValueError,
+        "eps must be on device 0, as x0 is",
+    ),
+    "eps of another shape": (
+        {"options": {"finite_diff_rel_step": on_host.ndarray(np.full(3, 1e-8), 0)}},
+        ValueError,
+        r"an array of shape \(2,\), one for each coordinate; got shape \(3,\)",
+    ),
+    "eps of NaN": (
+        {"options": {"eps": on_host.ndarray(np.full(2, np.nan), 0)}},
+        ValueError,
+        "eps must be a finite number, or an array",
+    ),
+    "a map": (
+        {"x0": on_host.ndarray(np.zeros(2), 0), "options": {"workers": map}},
+        ValueError,
+        r"options\['workers'\] is for points in the host's memory.*as a batch of one, x0\[None\]",
+    ),
+    "a map for a batch": ({"options": {"workers": map}}, ValueError, "is for finite differences of one problem"),
+}
+
+
+@pytest.mark.parametrize(("given", "error", "match"), BY_DIFFERENCES.values(), ids=BY_DIFFERENCES)
+def test_bad_differences(given, error, match):
+    def never(x):
+        raise AssertionError("called")
+
+    with pytest.raises(error, match=match):
+        fastbfgs.minimize(**{"fun": never, "x0": xp.array(np.zeros((4, 2)))} | given)
+
+
+# ----------------------------------------------------------------------------------------------
+# Every iterate
+
+RECORDED = ("rows", "nit", "x", "f", "g", "alpha", "s", "y")
+
+
+def assert_same_arrays(ours, theirs):
+    """Those that `ours` has on the device are those of `theirs`, bit for bit."""
+    assert isinstance(ours, xp.ndarray) and ours.flags.c_contiguous
+    assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+    np.testing.assert_array_equal(ours.get(), theirs)
+
+
+def recorded(record_of, x0, c, **keywords):
+    """Run on the stand-in and with NumPy; return (record, result) of each."""
+    made = []
+    for kind in (xp.array, np.asarray):
+        record = record_of()
+        given = {"args" if x0.ndim == 1 else "batch_args": (kind(c),)} | keywords
+        made.append((record, fastbfgs.minimize(bowls, kind(x0), jac=True, record=record, **given)))
+    return made
+
+
+class Kept(list):
+    """What was recorded, as it came."""
+
+    __call__ = list.append
+
+
+@DTYPES
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("compact", [None, False])
+@pytest.mark.parametrize("method", ["L-BFGS", "BFGS", "L-BFGS-B"])
+def test_every_iterate_is_recorded(method, compact, single, dtype):
+    x0, c = data(6, 3, dtype)
+    x0[1] = c[1]
+    if single:
+        x0, c = x0[0], c[0]
+    bounds = [(-0.5, 0.7)] * 3 if method == "L-BFGS-B" else None
+    (ours, _), (theirs, result) = recorded(Kept, x0, c, method=method, compact=compact, bounds=bounds)
+    assert len(ours) == len(theirs) > 1
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.shape == other.shape == x0.shape[:-1]
+        for name in RECORDED:
+            assert_same_arrays(getattr(mine, name), getattr(other, name))
+    assert sum(len(each.rows) for each in ours) == np.sum(result.nit + 1)
+
+
+def test_what_is_recorded_is_the_receivers():
+    x0, c = data()
+
+    def receive(accepted):
+        for name in RECORDED:
+            getattr(accepted, name)[...] = 7
+
+    ours = fastbfgs.minimize(bowls, xp.array(x0), jac=True, batch_args=(xp.array(c),), record=receive)
+    assert_same(ours, fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,)))
+
+
+def test_a_record_by_differences():
+    x0, c = data()
+    (ours, theirs) = (Kept(), Kept())
+    by_differences(x0, c, wrap=lambda given, kind: ours if kind is xp.array else theirs, record=None)
+    for mine, other in zip(ours, theirs, strict=True):
+        for name in RECORDED:
+            assert_same_arrays(getattr(mine, name), getattr(other, name))
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(), (1,), (6,), (2, 3)], ids=str)
+def test_paths(shape, dtype):
+    x0, c = (array[: math.prod(shape)].reshape(*shape, 3) for array in data(6, 3, dtype))
+    (ours, mine), (theirs, _) = recorded(lambda: fastbfgs.Paths(500), x0, c, method="L-BFGS")
+    for name in ("nit", *RECORDED[2:]):
+        assert_same_arrays(getattr(ours, name), getattr(theirs, name))
+    assert ours.nit.get().tolist() == (mine.nit if not shape else mine.nit.get().tolist())
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_paths_of_more_steps_than_room(steps):
+    x0, c = data()
+    with pytest.warns(RuntimeWarning, match=f"more than the {steps} steps"):
+        (ours, _), (theirs, _) = recorded(lambda: fastbfgs.Paths(steps), x0, c)
+    for name in ("nit", *RECORDED[2:]):
+        assert_same_arrays(getattr(ours, name), getattr(theirs, name))
+
+
+def test_paths_are_filled_anew_by_each_run_wherever_it_is():
+    x0, c = data()
+    paths, expected = fastbfgs.Paths(100), fastbfgs.Paths(100)
+    fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,), record=expected)
+    for kind in (xp.array, xp.array, np.asarray, xp.array):
+        fastbfgs.minimize(bowls, kind(x0), jac=True, batch_args=(kind(c),), record=paths)
+        for name in ("nit", *RECORDED[2:]):
+            array = getattr(paths, name)
+            assert type(array) is type(kind(x0))
+            np.testing.assert_array_equal(array.get() if kind is xp.array else array, getattr(expected, name))
+
+
+def test_paths_take_no_more_of_the_device_than_twice_what_is_reached(monkeypatch):
+    x0, c = data()
+    taken = []
+    empty = on_host.empty
+
+    def counted(shape, dtype=float):
+        taken.append(shape)
+        return empty(shape, dtype)
+
+    paths = fastbfgs.Paths(10**9)
+    monkeypatch.setattr(on_host, "empty", counted)
+    fastbfgs.minimize(bowls, xp.array(x0), jac=True, batch_args=(xp.array(c),), record=paths)
+    most = max(shape[0] for shape in taken if np.size(shape) == 3)
+    assert len(paths.x) <= most <= 2 * len(paths.x)
+
+
+def test_a_recorder_that_comes_in_late_and_one_that_misses_a_step():
+    x0, c = data()
+    kept = []
+    for kind in (xp.array, np.asarray):
+        solver = Solver(kind(x0), history=4)
+        solved(solver, kind(c), 3)
+        kept.append(Kept())
+        recorder = fastbfgs.Recorder(solver, kept[-1])
+        while solver.running:
+            solved(solver, kind(c), 1)
+            recorder.take()
+        assert isinstance(kept[-1][0].x, xp.ndarray if kind is xp.array else np.ndarray)
+    assert kept[0][0].nit.get().max() == 2
+    for mine, other in zip(*kept, strict=True):
+        for name in RECORDED:
+            assert_same_arrays(getattr(mine, name), getattr(other, name))
+    solver = Solver(xp.array(x0))
+    recorder = fastbfgs.Recorder(solver, print)
+    solved(solver, xp.array(c), 2)
+    with pytest.raises(RuntimeError, match=r"take\(\) must be called after every tell"):
+        recorder.take()
+
+
+@DTYPES
+def test_a_record_of_large_members(dtype, monkeypatch):
+    """Their vectors stand elsewhere, but for x and g."""
+    monkeypatch.setattr(cuda, "LARGE", 40)
+    x0, c = data(3, 50, dtype)
+    paths, kept = fastbfgs.Paths(100), Kept()
+    solver = Solver(xp.array(x0), gtol=1e-3)
+    recorders = [fastbfgs.Recorder(solver, each) for each in (paths, kept)]
+    first = solver.ask().get()
+    while solver.running:
+        solved(solver, xp.array(c), 1)
+        for each in recorders:
+            each.take()
+    assert solver._unseen()[2].shape == (3, 100)
+    result = solver.result()
+    np.testing.assert_array_equal(paths.nit.get(), result.nit.get())
+    np.testing.assert_array_equal(paths.x[0].get(), first)
+    theirs = fastbfgs.Paths(100)
+    fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,), record=theirs, options={"gtol": 1e-3, "ftol": 0.0})
+    for b, nit in enumerate(result.nit.get()):
+        assert nit > 3
+        x, f, alpha = (getattr(paths, name).get()[:, b] for name in ("x", "f", "alpha"))
+        np.testing.assert_array_equal(x[nit], result.x.get()[b])
+        assert (alpha[1 : nit + 1] > 0.0).all() and np.isnan(alpha[0]) and (f[1 : nit + 1] < f[:nit]).all()
+        np.testing.assert_allclose(alpha[1:4], theirs.alpha[1:4, b], 1e-3)
+        S, Y = (array.get() for array in solver.pairs(b))
+        assert S.shape[0] > 2
+        np.testing.assert_array_equal(paths.s.get()[nit, b], S[-1])
+        np.testing.assert_array_equal(paths.y.get()[nit, b], Y[-1])
+    steps = [each.s.get()[each.rows.get() == 1] for each in kept]
+    np.testing.assert_array_equal(np.concatenate(steps), paths.s.get()[: 1 + int(result.nit[1]), 1])
+
+
+def test_arrays_that_say_more_of_themselves_are_read_as_cupys(monkeypatch):
+    """CuPy's may have all that the array standard asks for, and are not in memory that NumPy can read."""
+    monkeypatch.setattr(on_host.ndarray, "__dlpack__", None, raising=False)
+    monkeypatch.setattr(on_host.ndarray, "__array_namespace__", lambda self: on_host, raising=False)
+    x0, c = data()
+    (ours, mine), (theirs, other) = recorded(lambda: fastbfgs.Paths(100), x0, c)
+    assert_same_arrays(ours.x, theirs.x)
+    assert_same(mine[1:3], other[1:3])
+    assert mine[2].nit == other[2].nit and mine.message.tolist() == other.message.tolist()
+
+
+@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize("shape", [(), (6,), (2, 3)], ids=str)
+def test_return_all(shape, compact):
+    x0, c = (array[: math.prod(shape)].reshape(*shape, 3) for array in data(6, 3))
+    x0[-1:] = c[-1:]
+    keywords = {"jac": True, "method": "BFGS", "options": {"return_all": True}, "compact": compact}
+    given = "batch_args" if shape else "args"
+    ours = fastbfgs.minimize(bowls, xp.array(x0), **{given: (xp.array(c),)}, **keywords)
+    theirs = fastbfgs.minimize(bowls, x0, **{given: (c,)}, **keywords)
+    assert len(ours.allvecs) == len(theirs.allvecs) > 3
+    for mine, other in zip(ours.allvecs, theirs.allvecs, strict=True):
+        assert_same_arrays(mine, other)
+    if len(shape) == 1:
+        for mine, other in ((ours[2], theirs[2]), (ours[1:3], theirs[1:3])):
+            assert len(mine.allvecs) == len(other.allvecs)
+            for a, b in zip(mine.allvecs, other.allvecs, strict=True):
+                np.testing.assert_array_equal(a.get(), b)
+
+
+def test_how_often_a_record_waits_for_the_device():
+    x0, c = data(B=20)
+    centre = xp.array(c)
+
+    def waits_of(**keywords):
+        waits = []
+
+        def fun(x):
+            waits.append(on_host.waits)
+            return bowls(x, centre)
+
+        fastbfgs.minimize(fun, xp.array(x0), jac=True, method="BFGS", **keywords)
+        return waits[-1] - waits[0], len(waits) - 1
+
+    without, calls = waits_of()
+    for each, keywords in (
+        (1, {"record": lambda accepted: None}),
+        (2, {"record": fastbfgs.Paths(1000)}),
+        (1, {"options": {"return_all": True}}),
+    ):
+        waits, same = waits_of(**keywords)
+        assert same == calls and waits - without <= each * calls
 
 
 # ----------------------------------------------------------------------------------------------
@@ -746,9 +1241,6 @@ GIVEN = {
         ValueError,
         "positive definite",
     ),
-    "differences": ({"jac": None}, ValueError, "finite differences are taken on the CPU, and x0 is on a GPU; give jac"),
-    "record": ({"record": print}, ValueError, "recorded on the CPU, and x0 is on a GPU; leave record"),
-    "return_all": ({"method": "BFGS", "options": {"return_all": True}}, ValueError, "recorded on the CPU"),
     "pairs": ({"options": {"pairs": "float32"}}, ValueError, "pairs='float32' is for the CPU, and x0 is on a GPU"),
     "workers": ({"workers": 2}, ValueError, "workers are threads of the CPU"),
     "constraints": ({"constraints": [1]}, ValueError, "cannot handle constraints"),
@@ -803,8 +1295,6 @@ def test_compiled_objectives_are_for_the_cpu():
         fastbfgs.minimize(kind(lambda *_: 0.0), xp.array(X0))
     with pytest.raises(TypeError, match="compiled objectives run on the CPU, and x0 is on a GPU"):
         Solver(xp.array(X0)).run(kind(lambda *_: 0.0))
-    with pytest.raises(TypeError, match="recorded on the CPU, and x0 is on a GPU"):
-        fastbfgs.Recorder(Solver(xp.array(X0)), print)
 
 
 def test_no_cupy_no_device_old_driver(monkeypatch):
@@ -840,7 +1330,7 @@ def test_readers_have_the_same_words():
     """`interop` and `Arrays` are asked for the same things."""
     from fastbfgs import interop
 
-    for name in ("enter", "start", "argument", "diagonal", "matrix", "box", "nearest"):
+    for name in ("enter", "start", "argument", "diagonal", "matrix", "box", "nearest", "value", "values", "row"):
         ours = list(inspect.signature(getattr(device.Arrays, name)).parameters)[1:]
         theirs = list(inspect.signature(getattr(interop, name)).parameters)
         assert theirs[: len(ours)] == ours, name

@@ -165,6 +165,73 @@ def test_functions_apart_pieces_rows_and_callback(lib):
     assert type(seen[-1]) is lib.kind
 
 
+@pytest.mark.parametrize("jac", [None, "3-point", "cs"])
+@pytest.mark.parametrize("shape", [(), (6,)], ids=str)
+def test_finite_differences(lib, shape, jac):
+    start, centre = (START, CENTRE) if shape else (START[0], CENTRE[0])
+    lower = np.full((*shape, 3), -0.5)
+    lower[..., 1] = 0.25
+    step = np.array([1e-5, 1e-6, 1e-7])
+
+    def run(make, fun):
+        bounds = SimpleNamespace(lb=make(lower), ub=make(np.where(lower == 0.25, lower, np.inf)))
+        given = {"batch_args" if shape else "args": (make(centre),)}
+        options = {"finite_diff_rel_step": make(step)} if jac == "3-point" else {}
+        return fastbfgs.minimize(fun, make(start), jac=jac, bounds=bounds, options=options, **given)
+
+    def fun(x, c):
+        assert type(x) is lib.kind
+        d = (x - c) * (x - c)
+        return lib.namespace.sum(d * (1.0 + 4.0 * d), axis=-1)
+
+    a, b = run(lib.make, fun), run(np.asarray, lambda x, c: bowl(x, c)[0])
+    assert np.isnan(b.jac[..., 1]).all() and np.all(b.success)
+    for name in FIELDS if shape else ("x", "fun", "jac", "nit", "nfev", "njev", "status", "success", "message"):
+        mine = getattr(a, name)
+        assert_same(mine, getattr(b, name), lib)
+    if not shape:  # a number on the host will do
+        again = run(lib.make, lambda x, c: fun(x, c)._data.item())
+        assert_same(again.x, b.x, lib)
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (2, 3)], ids=str)
+def test_every_iterate_is_recorded(lib, shape):
+    start, centre = (array[: np.prod(shape, dtype=int)].reshape(*shape, 3) for array in (START, CENTRE))
+    ours, theirs, seen = fastbfgs.Paths(200), fastbfgs.Paths(200), []
+
+    def record(accepted):
+        seen.append(accepted)
+        ours(accepted)
+
+    def fun(x, c):
+        return bowl(x, c, lib.namespace.sum)
+
+    given = "batch_args" if shape else "args"
+    keywords = {"jac": True, "method": "BFGS", "options": {"return_all": True}}
+    a = fastbfgs.minimize(fun, lib.make(start), record=record, **{given: (lib.make(centre),)}, **keywords)
+    b = fastbfgs.minimize(bowl, start, record=theirs, **{given: (centre,)}, **keywords)
+    for name in ("nit", "x", "f", "g", "alpha", "s", "y"):
+        assert_same(getattr(ours, name), getattr(theirs, name), lib)
+    for mine, other in zip(a.allvecs, b.allvecs, strict=True):
+        assert_same(mine, other, lib)
+    assert len(seen) > 3 and seen[0].shape == shape
+    assert all(type(each) is lib.kind for each in seen[-1][:-1])
+
+
+def test_a_recorder_of_a_solver_that_is_driven_by_hand(lib):
+    paths = []
+    for make in (lib.make, np.asarray):
+        solver = fastbfgs.Solver(make(START))
+        paths.append(fastbfgs.Paths(200))
+        recorder = fastbfgs.Recorder(solver, paths[-1])
+        while solver.running:
+            total = lib.namespace.sum if make is lib.make else np.sum
+            solver.tell(*bowl(solver.ask(), make(CENTRE)[solver.rows], total))
+            recorder.take()
+    for name in ("nit", "x", "f", "g", "alpha", "s", "y"):
+        assert_same(*(getattr(each, name) for each in paths), lib)
+
+
 def test_an_error_keeps_the_best_points(lib):
     def fun(x):
         if on_host.launched:
@@ -244,6 +311,16 @@ def test_everything_is_done_on_pytorchs_stream_and_device(monkeypatch):
         solver.tell(*fun(solver.ask(), make(CENTRE)[solver.rows]))
     np.testing.assert_array_equal(solver.result().x._data, theirs.x)
     assert set(on_host.launched) == {(4711, 1)} and on_host.current == 0
+
+    solver, paths = fastbfgs.Solver(make(START)), fastbfgs.Paths(100)
+    recorder = fastbfgs.Recorder(solver, paths)
+    while solver.running:
+        solver.tell(*fun(solver.ask(), make(CENTRE)[solver.rows]))
+        recorder.take()
+    for array in (paths.nit, paths.x, paths.s):
+        assert array.device == (2, 1)
+    np.testing.assert_array_equal(paths.x._data[paths.nit._data, np.arange(6)], theirs.x)
+    assert on_host.current == 0
 
 
 def test_graphs_are_cut_off(monkeypatch):

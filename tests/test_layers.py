@@ -79,7 +79,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "driver.py": {"objective", "solver"},
     "driver.pxd": {"objective", "solver"},
     "observers.py": {"solver"},
-    "recorder.py": {"foreign", "solver"},
+    "recorder.py": {"device", "foreign", "solver"},
     "differences.py": set(),
     "objective.py": {"differences", "interop"},
     "objective.pxd": set(),
