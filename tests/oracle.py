@@ -490,6 +490,8 @@ def lbfgs(
             except StopIteration as end:
                 found = end.value
                 break
+        if found.verdict == "TAKE_LO" and point(found.alpha / 128.0) == x:
+            found = Found("GIVE_UP", 0.0, found.flat)  # the step is lost in the rounding of x
         steps.append(found)
 
         if found.verdict == "GIVE_UP":

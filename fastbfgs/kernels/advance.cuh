@@ -53,6 +53,7 @@ __device__ bool leads_nowhere(
 }
 
 constexpr int IDLE_AT_MOST = 30;
+constexpr double LOST_IN_X = 128.0;                         // a step is, if x does not change by this part of it
 
 /// Count the steps since f was lowered by more than noise, or the size of g at all.
 __device__ __forceinline__ void count_idle(const Rules &rules, Member &member, double f) {
@@ -312,6 +313,8 @@ __device__ bool advance(
                     && (search.dphi_hi >= 0.0 || leads_nowhere(group, rules, member, v, box, search.hi)))
                 member.flat = true;
         }
+        if (verdict == TAKE_LO && leads_nowhere(group, rules, member, v, box, search.lo / LOST_IN_X))
+            verdict = GIVE_UP;
     }
     if (verdict == ACCEPT || verdict == TAKE_LO) {
         const bool lo = verdict == TAKE_LO;

@@ -452,6 +452,8 @@ struct Large {
                 if (search.bracketed && (search.dphi_hi >= 0.0 || leads_nowhere(search.hi)))
                     member.flat = true;
             }
+            if (verdict == TAKE_LO && leads_nowhere(search.lo / LOST_IN_X))
+                verdict = GIVE_UP;
         }
         if (verdict == ACCEPT || verdict == TAKE_LO) {
             const bool lo = verdict == TAKE_LO;
