@@ -543,7 +543,7 @@ class Solver:
         ----------
         result : Result
             Where the members stand. A member with a negative status runs on; one that meets the tolerances, or is at a
-            limit, ends at once. If x is a CuPy array, all arrays must be, on its device, and the run goes on there.
+            limit, ends at once. The run goes on where x is, and with arrays of its library, of which all must be.
         memories : tuple of ndarray (m, ..., n)
             The pairs s and y, oldest first; those that show no curvature, zeros for one, are left out. The solver
             remembers m.

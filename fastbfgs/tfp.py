@@ -188,8 +188,7 @@ def lbfgs_minimize(
     initial_position : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
         If it is a PyTorch tensor, a JAX array or the like, so is what all functions are given, and what is in the
-        results, except `search_state`: see `fastbfgs.minimize`. If it is a CuPy array, all runs on its device, and all
-        arrays in the results, `search_state` included, are there.
+        results, except `search_state`: see `fastbfgs.minimize`. On a GPU, of CuPy or of those, all runs there.
     previous_optimizer_results : LBfgsOptimizerResults, optional
         Go on from these, in place of `initial_position`; any object with TFP's fields will do. Members that have
         converged or failed there stay as they are, also if the tolerances are tighter now: clear the flags with

@@ -127,9 +127,6 @@ class ndarray(NDArrayOperatorsMixin):
     def __array_namespace__(self, *, api_version=None):
         return sys.modules["cupy"]
 
-    def __dlpack__(self, **keywords):
-        raise BufferError("not exported")
-
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
         if method != "__call__" or not all(isinstance(each, (ndarray, Number)) for each in inputs):
             return NotImplemented
