@@ -72,16 +72,20 @@ def source() -> str:
     return re.sub(r'#include "(\w+\.cuh)"\n', lambda found: (KERNELS / found[1]).read_text(encoding="utf-8"), text)
 
 
-def instances(dtype: Any, threads: int, method: str, bounded: bool) -> dict[str, str]:
+def instances(dtype: Any, threads: int, method: str, bounded: bool, large: bool = False) -> dict[str, str]:
     """Return the C++ names of the kernels of one kind of run, by their names in advance.cu."""
-    kind = f"{'float' if dtype == np.float32 else 'double'}, {threads}"
+    floating = "float" if dtype == np.float32 else "double"
+    kind = f"{floating}, {threads}"
+    if large:
+        return {"open_all": f"open_all<{kind}>", "tell": f"tell_large<{floating}>"}
     which = f"{'BFGS' if method == 'BFGS' else 'LBFGS'}, {'true' if bounded else 'false'}"
     return {"open_all": f"open_all<{kind}>", "points": f"points<{kind}>", "tell": f"tell<{kind}, {which}>"}
 
 
-def instance_of_large(dtype: Any) -> str:
-    """Return the C++ name of the kernel for large members."""
-    return f"tell_large<{'float' if dtype == np.float32 else 'double'}>"
+def instance_of_take_up(dtype: Any, threads: int, large: bool) -> str:
+    """Return the C++ name of the kernel that lets members go on where others stood."""
+    floating = "float" if dtype == np.float32 else "double"
+    return f"take_up_large<{floating}>" if large else f"take_up<{floating}, {threads}>"
 
 
 OPTIONS = ("--std=c++17", "--fmad=false")
@@ -89,15 +93,10 @@ OPTIONS = ("--std=c++17", "--fmad=false")
 
 
 @cache
-def _kernels(xp: Any, device: int, dtype: Any, threads: int, method: str, bounded: bool, large: bool) -> dict[str, Any]:
-    """Return the compiled kernels of one kind of run, by name. CuPy keeps them on disk, too."""
-    names = instances(dtype, threads, method, bounded)
-    if large:
-        names = {"open_all": names["open_all"], "tell_large": instance_of_large(dtype)}
-    module = xp.RawModule(
-        code=source(), options=OPTIONS, name_expressions=tuple(names.values()), enable_cooperative_groups=large
-    )
-    return {name: module.get_function(instance) for name, instance in names.items()}
+def _compiled(xp: Any, device: int, names: tuple[str, ...], large: bool) -> list[Any]:
+    """Return the compiled kernels of these C++ names. CuPy keeps them on disk, too."""
+    module = xp.RawModule(code=source(), options=OPTIONS, name_expressions=names, enable_cooperative_groups=large)
+    return [module.get_function(name) for name in names]
 
 
 @cache
@@ -153,6 +152,12 @@ class Footprint:
         free = max(0, free - self.fixed)
         alone = free // (self.member + self.room)
         return alone if alone <= groups else max(0, free - groups * self.room) // self.member
+
+
+def _field_of(records: Any, name: str) -> Any:
+    """Return a view of one scalar of records (B, bytes): (B,)."""
+    kind, at = RECORD.fields[name][:2]  # type: ignore[index]
+    return records.view(kind)[:, at // kind.itemsize]
 
 
 class _Flag:
@@ -289,9 +294,9 @@ class CUDA(Backend):
             self._run[name] = value
         for name in "c1 c2 gtol ftol frtol fatol xtol xrtol norm maxiter maxfun maxls".split():
             self._run[name] = getattr(options, name)
-        self._kernels = _kernels(
-            xp, arrays.device, self.dtype, self.threads, options.method, box is not None, self.large
-        )
+        names = instances(self.dtype, self.threads, options.method, box is not None, self.large)
+        kernels = _compiled(xp, arrays.device, tuple(names.values()), self.large)
+        self._kernels = dict(zip(names, kernels, strict=True))
         if self.large:
             self._sums = xp.empty((2, self.blocks, _MOST_SUMS), np.float64)
             self._arrived = xp.zeros(1, np.uint64)
@@ -324,11 +329,11 @@ class CUDA(Backend):
             blocks = min(self.blocks, -(-count // groups))
             self._kernels[name]((blocks,), (self.block,), (self._run, *arguments))
 
-    def _share(self, rows: Any, f: Any, narrow: Any, g: Any, x: Any, moved: Any) -> None:
-        """Launch all blocks over one large member after another."""
-        if len(rows):
-            arguments = (self._rows(rows), np.int64(len(rows)), f, narrow, g, x, moved, self._sums, self._arrived)
-            self._kernels["tell_large"]((self.blocks,), (_LARGE_BLOCK,), (self._run, *arguments))
+    def _share(self, name: str, count: int, *arguments: Any) -> None:
+        """Launch a kernel of all blocks over `count` large members, one after another."""
+        if count:
+            arguments += (self._sums, self._arrived)
+            self._kernels[name]((self.blocks,), (_LARGE_BLOCK,), (self._run, *arguments))
 
     def _ring(self) -> Any:
         """Return the slots of all members, (B, slots, 2, n), a view; of each the s, or p, and the y."""
@@ -337,8 +342,7 @@ class CUDA(Backend):
 
     def _field(self, name: str) -> Any:
         """Return a view of one scalar of every record (B,)."""
-        kind, at = RECORD.fields[name][:2]  # type: ignore[index]
-        return self.records.view(kind)[:, at // kind.itemsize]
+        return _field_of(self.records, name)
 
     def _rows(self, rows: Any) -> Any:
         """Return what a kernel takes for `rows`: nothing for all members, in order."""
@@ -352,7 +356,8 @@ class CUDA(Backend):
             return x
         x = self.xp.empty((len(rows), self.n), self.dtype)
         if self.large:
-            self._share(rows, _NULL, np.int32(0), _NULL, x, _NULL)
+            nothing = _NULL, np.int32(0), _NULL
+            self._share("tell", len(rows), self._rows(rows), np.int64(len(rows)), *nothing, x, _NULL)
         else:
             self._launch("points", len(rows), self._rows(rows), np.int64(len(rows)), x)
         return x
@@ -374,10 +379,8 @@ class CUDA(Backend):
         g = self.arrays.gradients(g, count, self.n, self.dtype, source)
         x = self.xp.empty((count, self.n), self.dtype)
         narrow = np.int32(f.dtype == np.float32)
-        if self.large:
-            self._share(rows, f, narrow, g, x, self._moved)
-        else:
-            self._launch("tell", count, self._rows(rows), np.int64(count), f, narrow, g, x, self._moved)
+        launch = self._share if self.large else self._launch
+        launch("tell", count, self._rows(rows), np.int64(count), f, narrow, g, x, self._moved)
         self._next, self._told = (rows, x), count
         self._read = f, g  # kept until the next call: by then another library has waited for this one
         self._flag.follow(self._finished)
@@ -434,7 +437,7 @@ class CUDA(Backend):
         if self.B:
             kernel((blocks,), (_BLOCK,), (run, np.int64(self.B), np.int64(_TURN), points, data))
         self._next, self._told = None, 0
-        self._flag.value[0] = int(self._finished[0])
+        self.hear()
         return int(self._field("nfev").sum()) - before
 
     def movers(self) -> int:
@@ -455,7 +458,14 @@ class CUDA(Backend):
         """End every running member with `status`."""
         running = self._field("status")
         running[running < 0] = int(status)
-        self._finished[0] = self._flag.value[0] = self.B
+        self._finished[0] = self.B
+        self.hear()
+
+    def hear(self) -> int:
+        """Return how many members have finished. Waits for the device."""
+        finished = int(self._finished[0])
+        self._flag.value[0] = finished
+        return finished
 
     def snapshot(self) -> tuple[Any, ...]:
         """Return copies of x (B, n), f (B,) float64, g (B, n), nit, nfev, status (B,): the accepted iterates."""
@@ -504,10 +514,13 @@ class CUDA(Backend):
         """Go on from the arrays of an earlier `state`."""
         self.records[...] = self.xp.asarray(records)
         self.vectors[...] = self.xp.asarray(vectors)
-        self._next, self._told = None, 0
-        self._flag.value[0] = int((self._field("status") >= 0).sum())
-        self._finished[0] = int(self._flag.value[0])
-        self._counted = 0
+        self._recount()
+
+    def _recount(self) -> None:
+        """Find out who has finished, whatever was known before."""
+        self._next, self._told, self._counted = None, 0, 0
+        self._finished[0] = (self._field("status") >= 0).sum()
+        self.hear()
 
     def pairs(self, b: int) -> tuple[Any, Any]:
         """Return copies of member b's s and y, (count, n) each, oldest first."""
@@ -525,6 +538,48 @@ class CUDA(Backend):
         there = (ago < self._field("count")).reshape(m, self.B, 1)
         s, y = (xp.where(there, ring[self.all_rows, slots, k], 0).astype(self.dtype) for k in range(2))
         return s, y
+
+    def searches(self) -> tuple[Any, Any]:
+        """Return copies of the records' fixed part (B, bytes), and of x | g | p | g_lo (B, 4 n)."""
+        n = self.n
+        vectors = self.vectors[:, : 4 * n].copy()
+        if self.large:
+            vectors[:, 2 * n : 3 * n] = self._ring()[self.all_rows, self._field("head").astype(np.int64), 0]
+            vectors[:, 3 * n :] = self.vectors[:, 2 * n : 3 * n]
+        return self.records[:, : RECORD.itemsize].copy(), vectors
+
+    def take_up(
+        self, g: Any, f: Any, nit: Any, nfev: Any, status: Any, s: Any, y: Any, searches: tuple[Any, Any] | None
+    ) -> None:
+        """Put the members where others stood: at x0 with f (B,), g (B, n) and the pairs s, y (m, B, n) of L-BFGS,
+        all of x0's dtype and C-contiguous. Waits for the device.
+
+        Those whose `status` (B,) is negative run on: with the search that was under way, if `searches` is of this x, f
+        and g, bit for bit; else with a new one.
+        """
+        xp, n = self.xp, self.n
+        self.vectors[:, n : 2 * n] = g
+        ours, vectors = xp.zeros(self.B, bool), _NULL
+        if searches is not None:
+            records, vectors = searches
+            bits = f"u{self.dtype.itemsize}"
+            ours = (self.vectors.view(bits)[:, : 2 * n] == vectors.view(bits)[:, : 2 * n]).all(axis=1)
+            ours &= _field_of(records, "f").astype(self.dtype).view(bits) == f.view(bits)
+            fixed = self.records[:, : RECORD.itemsize]
+            fixed[...] = xp.where(ours.reshape(-1, 1), records, fixed)
+        for name, there in {
+            "started": xp.where(ours, self._field("started"), 1),
+            "f": xp.where(ours, self._field("f"), f),
+            "nit": nit,
+            "nfev": nfev,
+            "status": xp.where(status >= 0, status, self._field("status")),
+        }.items():
+            self._field(name)[...] = there
+        name = instance_of_take_up(self.dtype, self.threads, self.large)
+        (self._kernels["take_up"],) = _compiled(xp, self.arrays.device, (name,), self.large)
+        launch = self._share if self.large else self._launch
+        launch("take_up", self.B, np.int64(self.B), s, y, status, ~ours, vectors)
+        self._recount()
 
     def inverse_hessians(self) -> Any:
         """Return copies of BFGS's H, (B, n, n): H0 where no pair has been learnt."""

@@ -109,8 +109,8 @@ class Arrays:
         """Return `given`, called `name`, as CuPy has it; as it is, if it is no array that CuPy can have."""
         return given
 
-    def argument(self, given: Any, name: str) -> Any:
-        """Return `given`, called `name`, if it is an array on this device.
+    def argument(self, given: Any, name: str, beside: str = "x0") -> Any:
+        """Return `given`, called `name`, if it is an array on this device, as what came `beside` it is.
 
         Raises
         ------
@@ -120,17 +120,31 @@ class Arrays:
         given = self.taken(given, name)
         if not isinstance(given, self.xp.ndarray):
             raise TypeError(
-                f"{name} must be a {self.array}, as x0 is; got {_kind(given)}. Send it there once, before the call."
+                f"{name} must be a {self.array}, as {beside} is; got {_kind(given)}. Send it there once, before the "
+                "call."
             )
         if given.device.id != self.device:
             raise ValueError(
-                f"{name} must be on device {self.device}, as x0 is; it is on device {given.device.id}. Copy it there."
+                f"{name} must be on device {self.device}, as {beside} is; it is on device {given.device.id}. "
+                "Copy it there."
             )
         return given
 
-    def broadcast_to(self, array: Any, shape: tuple[int, ...]) -> Any:
-        """Return `array` in this shape."""
-        return self.xp.broadcast_to(array, shape)
+    def spread(self, given: Any, name: str, shape: tuple[int, ...], dtype: Any, beside: str = "x0") -> Any:
+        """Return `given`, called `name`, an array or one number, as a C-contiguous array of this shape and `dtype`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `interop.spread`.
+        """
+        if isinstance(given, (Number, np.generic)) or (isinstance(given, np.ndarray) and not given.ndim):
+            return self.xp.full(shape, given.item() if hasattr(given, "item") else given, dtype)
+        given = self.argument(given, name, beside)
+        try:
+            return self.xp.ascontiguousarray(self.xp.broadcast_to(given, shape), dtype=dtype).reshape(shape)
+        except ValueError:
+            raise ValueError(interop.about_spread(given, name, shape)) from None
 
     def concatenate(self, arrays: list[Any]) -> Any:
         """Return the rows of all arrays, one after another."""

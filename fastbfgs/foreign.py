@@ -327,22 +327,6 @@ def is_cupys(given: Any) -> bool:
     return any(kind.__module__.partition(".")[0] == "cupy" for kind in type(given).__mro__)
 
 
-def require_no_cupy(given: Any, name: str) -> None:
-    """Raise if a run is to be taken up from `given`, called `name`, that is on a GPU.
-
-    Raises
-    ------
-    TypeError
-        If it is CuPy's.
-    """
-    if is_cupys(given):
-        raise TypeError(
-            f"{name} is a CuPy array, and a run on a GPU cannot be taken up from its results. Solver.save and "
-            "Solver.load stop and go on with one there; or bring every array to the host, with cupy.asnumpy, and go on "
-            "with a function of NumPy arrays."
-        )
-
-
 def on_host(given: Any, name: str = "a result") -> Any:
     """Return what the caller asks to see of `given`, one of our results: as `in_numpy`, and copied from a GPU."""
     if type(given) in PLAIN:

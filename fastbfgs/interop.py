@@ -13,10 +13,6 @@ from fastbfgs.foreign import Library
 
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
 
-# Arrays whose own kind the caller expects back; NumPy could convert them, but not silently.
-_REFUSED = {"cupy": "CuPy array", "tensorflow": "TensorFlow array"}
-
-
 _FEW = 30
 """As many numbers are compared faster as lists: two coordinates with their bounds in 2 us instead of 8."""
 
@@ -81,8 +77,10 @@ def start(x0: Any, name: str = "x0") -> np.ndarray:
     return np.ascontiguousarray(array, dtype=np.float32 if array.dtype == np.float32 else np.float64)
 
 
-def require_numpy(given: Any, name: str) -> None:
+def require_numpy(given: Any, name: str, beside: str = "x0") -> None:
     """Raise unless `given`, called `name`, is NumPy's or no array: the caller would expect its own kind back.
+
+    `beside` is what came with it, and is NumPy's, or given as such.
 
     Raises
     ------
@@ -92,34 +90,63 @@ def require_numpy(given: Any, name: str) -> None:
     if type(given) in foreign.PLAIN:
         return
     library = foreign.library_of(given)
-    theirs, what = (None, "this release does not compute with") if library is None else (library.array, "x0 is not")
-    for kind in type(given).__mro__:
-        theirs = theirs or _REFUSED.get(kind.__module__.partition(".")[0])
-    if theirs is not None:
-        raise TypeError(
-            f"{name} must be something NumPy reads; got a {theirs}, which {what}. Convert it (for instance "
-            f"numpy.asarray({name})), and let fun take and return NumPy arrays."
-        )
+    which, convert = f"{beside} is not", "numpy.asarray"
+    if library is not None:
+        theirs = library.array
+    elif foreign.is_cupys(given):
+        theirs, convert = "CuPy array", "cupy.asnumpy"
+    elif any(kind.__module__.partition(".")[0] == "tensorflow" for kind in type(given).__mro__):
+        theirs, which = "TensorFlow array", "this release does not compute with"
+    else:
+        return
+    raise TypeError(
+        f"{name} must be something NumPy reads; got a {theirs}, which {which}. Convert it (for instance "
+        f"{convert}({name})), and let fun take and return NumPy arrays."
+    )
 
 
-def argument(given: Any, name: str) -> np.ndarray:
+def argument(given: Any, name: str, beside: str = "x0") -> np.ndarray:
     """Return `given`, called `name`, which is not to be changed, as a NumPy array.
 
     Raises
     ------
     TypeError, ValueError
-        If it is an array of another library, or ragged.
+        If it is an array of another library than what came `beside` it, or ragged.
     """
-    require_numpy(given, name)
+    require_numpy(given, name, beside)
     try:
         return np.asarray(given)
     except ValueError as error:
         raise ValueError(f"{name} must be a regular array; NumPy cannot make one: {error}") from None
 
 
+def spread(given: Any, name: str, shape: tuple[int, ...], dtype: Any, beside: str = "x0") -> np.ndarray:
+    """Return `given`, called `name`, an array or one number, as a C-contiguous array of this shape and `dtype`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is an array of another library than what came `beside` it, or of a shape that does not broadcast.
+
+    Examples
+    --------
+    >>> spread(1, "nit", (3,), np.int32)
+    array([1, 1, 1], dtype=int32)
+    """
+    array = argument(given, name, beside)
+    try:
+        return np.require(np.broadcast_to(array, shape), dtype, ["C"])
+    except ValueError:
+        raise ValueError(about_spread(array, name, shape)) from None
+
+
+def about_spread(array: Any, name: str, shape: tuple[int, ...]) -> str:
+    """Say that an array has the wrong shape."""
+    return f"{name} must have a shape that broadcasts to {shape}; got {array.shape}"
+
+
 xp = np
 concatenate = np.concatenate
-broadcast_to = np.broadcast_to
 """As `device.Arrays` has them."""
 
 

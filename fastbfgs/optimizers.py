@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastbfgs import device
 from fastbfgs.options import Options
 from fastbfgs.result import Result
 from fastbfgs.solver import Solver
@@ -285,6 +286,8 @@ class LBFGS(_Optimizer):
     **options
         The other fields of `fastbfgs.Options` by name: `history`, `xtol`, `maxiter`, `maxfun`, `maxls`, `c1`, `c2`.
 
+    Variables may be CuPy arrays: the solver is then on their device, and the host waits for it in every step.
+
     Attributes
     ----------
     converged : bool
@@ -326,8 +329,9 @@ class LBFGS(_Optimizer):
         Parameters
         ----------
         grads_and_vars : iterable of (gradient, variable)
-            The same variables in every call, unchanged since the last one: NumPy arrays, all float32 or all float64.
-        loss : float
+            The same variables in every call, unchanged since the last one: NumPy arrays, or CuPy arrays of one device,
+            all float32 or all float64. Gradients of CuPy arrays are such, too.
+        loss : float, or array of one element
             At the variables. NaN and infinities are allowed: the step shrinks there.
 
         Raises
@@ -348,10 +352,13 @@ class LBFGS(_Optimizer):
         if not solver.running:
             return
         if self._searching:
-            for part, gradient in zip(self._gradients, gradients, strict=True):
-                np.copyto(part, gradient, casting="same_kind")
+            for i, (part, gradient) in enumerate(zip(self._gradients, gradients, strict=True)):
+                if self._xp is not np and not isinstance(gradient, Real):
+                    gradient = self._reader.argument(gradient, f"gradient {i}", f"variable {i}")
+                self._xp.copyto(part, gradient, casting="same_kind")
             solver.tell(value, self._g)
             self._nit += solver.accepted
+            solver._hear()
         if solver.live:
             self._searching = True
             self._move(solver.ask())
@@ -391,15 +398,18 @@ class LBFGS(_Optimizer):
     def _begin(self, variables: list[Any]) -> None:
         """Make the solver, and arrays (n,) with a view of the shape of each variable."""
         super()._begin(variables)
-        kinds = {variable.dtype if isinstance(variable, np.ndarray) else type(variable) for variable in variables}
-        if len(kinds) > 1 or not kinds <= {np.dtype(np.float32), np.dtype(np.float64)}:
+        self._reader: Any = device.reader(variables[0], "variable 0")
+        self._xp = self._reader.xp
+        kinds = {str(v.dtype) if isinstance(v, self._xp.ndarray) else _kind(v) for v in variables}
+        if len(kinds) > 1 or not kinds <= {"float32", "float64"}:
             raise TypeError(
-                "LBFGS needs NumPy arrays, all float32 or all float64; got "
-                f"{', '.join(sorted(str(getattr(kind, '__name__', kind)) for kind in kinds))}. "
-                "Adam and GradientDescent take arrays of any library, and mixed ones."
+                "LBFGS needs NumPy arrays, or CuPy arrays, all float32 or all float64; got "
+                f"{', '.join(sorted(kinds))}. Adam and GradientDescent take arrays of any library, and mixed ones."
             )
+        for i, variable in enumerate(variables):
+            self._reader.argument(variable, f"variable {i}", "variable 0")
         n = sum(variable.size for variable in variables)
-        self._x, self._g, self._here = (np.empty(n, variables[0].dtype) for _ in range(3))
+        self._x, self._g, self._here = (self._xp.empty(n, variables[0].dtype) for _ in range(3))
         self._points = _views(self._x, variables)
         self._gradients = _views(self._g, variables)
         self._now = _views(self._here, variables)
@@ -412,9 +422,9 @@ class LBFGS(_Optimizer):
         for part, variable in zip(self._now, variables, strict=True):
             part[...] = variable
         bits = f"u{self._x.itemsize}"
-        return np.array_equal(self._here.view(bits), self._x.view(bits))
+        return bool((self._here.view(bits) == self._x.view(bits)).all())
 
-    def _move(self, point: np.ndarray) -> None:
+    def _move(self, point: Any) -> None:
         """Put `point` (n,) into the variables."""
         self._x[...] = point
         for part, variable in zip(self._points, self._variables, strict=True):
@@ -428,7 +438,12 @@ def _add(steps: list[Any], variables: list[Any]) -> None:
         variable[...] += step
 
 
-def _views(flat: np.ndarray, variables: list[Any]) -> list[np.ndarray]:
+def _kind(given: Any) -> str:
+    """Return the name of a type, with its library's."""
+    return f"{type(given).__module__.partition('.')[0]}.{type(given).__name__}"
+
+
+def _views(flat: Any, variables: list[Any]) -> list[Any]:
     """Return consecutive parts of `flat` in the shapes of the variables."""
     views, start = [], 0
     for variable in variables:

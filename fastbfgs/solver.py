@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from fastbfgs import device, foreign, interop, threads
+from fastbfgs import device, interop, threads
 from fastbfgs.cpu import CPU, SHARED
 from fastbfgs.fused import CudaObjective
 from fastbfgs.kernels.advance import RECORD, Status
@@ -350,6 +351,12 @@ class Solver:
         self._backend.stop(Status.STOPPED)
         self._recount()
 
+    def _hear(self) -> None:
+        """Wait for a GPU, if x0 is on one: `live` and `rows` are then as they are, and not as they were."""
+        backend: Any = self._backend
+        if not isinstance(backend, CPU) and backend.hear() != len(self) - self.live:
+            self._recount()
+
     def _recount(self) -> None:
         """Find out who still runs."""
         if self._single:
@@ -538,7 +545,7 @@ class Solver:
         ----------
         result : Result
             Where the members stand. A member with a negative status runs on; one that meets the tolerances, or is at a
-            limit, ends at once.
+            limit, ends at once. The run goes on where x is, and with arrays of its library, of which all must be.
         memories : tuple of ndarray (m, ..., n)
             The pairs s and y, oldest first; those that show no curvature, zeros for one, are left out. The solver
             remembers m.
@@ -569,62 +576,53 @@ class Solver:
         >>> bool((again.ask() == solver.ask()).all())
         True
         """
-        foreign.require_no_cupy(result.x, "result.x")
-        library = foreign.library_of(result.x)
-        if library is not None:
-            names = ("x", "f", "g", "nit", "nfev", "status")
-            result = replace(result, **{name: foreign.in_numpy(getattr(result, name), name) for name in names})
-            memories = foreign.in_numpy(memories[0], "memories[0]"), foreign.in_numpy(memories[1], "memories[1]")
-            h0 = library.argument(h0, "h0")
-        s, y = memories
         options = Options() if options is None else options
         if options.method != "L-BFGS":
             raise ValueError(f'only runs of method "L-BFGS" can be taken up; got {options.method!r}')
-        x = interop.start(result.x, "result.x")
+        reader: Any = device.reader(result.x, "result.x")
+        x, library = reader.enter(result.x, "result.x")
         shape, n, dtype = x.shape[:-1], x.shape[-1], x.dtype
-        for name, array in (("memories[0]", s), ("memories[1]", y)):
-            if not (array.ndim == x.ndim + 1 and array.shape[1:] == x.shape and array.dtype == dtype and len(array)):
-                raise ValueError(
-                    f"{name} must have shape {('m', *x.shape)} with m of at least 1 and dtype {dtype}, as result.x; "
-                    f"got {array.shape} of {array.dtype}"
-                )
-        if s.shape != y.shape:
-            raise ValueError(f"memories must hold as many s as y; got {len(s)} and {len(y)}")
-        if searches is not None:
-            records, vectors = searches
-            count = math.prod(shape)
-            wanted: Any = ((count, RECORD.itemsize), (count, 4 * n), np.uint8, dtype)
-            if (records.shape, vectors.shape, records.dtype, vectors.dtype) != wanted:
-                raise ValueError("searches are not of this result: take both from one solver, or leave it out")
-        solver = cls(x, replace(options, history=len(s)), h0=h0, compact=compact, workers=workers)
-        solver._take_up(result, s, y, searches, library)
+        count = math.prod(shape)
+
+        def array(name: str, given: Any) -> Any:
+            given = given if library is None else library.argument(given, name)
+            return reader.xp.ascontiguousarray(reader.argument(given, name, "result.x"))
+
+        def spread(name: str, shape: tuple[int, ...], kind: Any) -> Any:
+            given = getattr(result, name)
+            given = given if library is None else library.argument(given, name)
+            return reader.spread(given, f"result.{name}", shape, kind, "result.x")
+
+        with nullcontext() if library is None else library.at_work():
+            s, y = (array(f"memories[{k}]", memory) for k, memory in enumerate(memories))
+            for name, memory in (("memories[0]", s), ("memories[1]", y)):
+                if not (memory.shape[1:] == x.shape and memory.dtype == dtype and len(memory)):
+                    raise ValueError(
+                        f"{name} must have shape {('m', *x.shape)} with m of at least 1 and dtype {dtype}, as "
+                        f"result.x; got {memory.shape} of {memory.dtype}"
+                    )
+            if s.shape != y.shape:
+                raise ValueError(f"memories must hold as many s as y; got {len(s)} and {len(y)}")
+            if searches is not None:
+                records, vectors = searches = tuple(array(f"searches[{k}]", each) for k, each in enumerate(searches))
+                wanted: Any = ((count, RECORD.itemsize), (count, 4 * n), np.uint8, dtype)
+                if (records.shape, vectors.shape, records.dtype, vectors.dtype) != wanted:
+                    raise ValueError("searches are not of this result: take both from one solver, or leave it out")
+            g = spread("g", x.shape, dtype).reshape(count, n)
+            scalars = [
+                spread(name, shape, kind).reshape(count)
+                for name, kind in (("f", dtype), ("nit", np.int64), ("nfev", np.int64), ("status", np.int32))
+            ]
+            pairs = [memory.reshape(len(memory), count, n) for memory in (s, y)]
+            solver = cls(result.x, replace(options, history=len(s)), h0=h0, compact=compact, workers=workers)
+            solver._take_up((g, *scalars, *pairs, searches), result.calls)
         return solver
 
-    def _take_up(
-        self,
-        result: Result,
-        s: np.ndarray,
-        y: np.ndarray,
-        searches: tuple[np.ndarray, np.ndarray] | None,
-        library: foreign.Library | None,
-    ) -> None:
-        """Put the members where the result has them."""
-        count, dtype = len(self), self._backend.dtype
-        f, nit, nfev, status = (
-            np.ascontiguousarray(np.broadcast_to(given, self.shape).reshape(count), kind)
-            for given, kind in (
-                (result.f, dtype),
-                (result.nit, np.int64),
-                (result.nfev, np.int64),
-                (result.status, np.int32),
-            )
-        )
-        g = np.broadcast_to(result.g, (*self.shape, self.n)).reshape(count, self.n)
-        s, y = (memory.reshape(len(memory), count, self.n) for memory in (s, y))
-        self._backend.take_up(g, f, nit, nfev, status, s, y, searches)
+    def _take_up(self, state: tuple[Any, ...], calls: int) -> None:
+        """Put the members where others stood."""
+        self._backend.take_up(*state)
         self._recount()
-        self.calls = result.calls
-        self._library = library
+        self.calls = calls
 
     def _resume(self, records: np.ndarray, vectors: np.ndarray, calls: int) -> None:
         """Go on from the arrays and the count of a saved run."""

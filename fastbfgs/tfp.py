@@ -7,6 +7,8 @@ in README.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -186,8 +188,7 @@ def lbfgs_minimize(
     initial_position : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
         If it is a PyTorch tensor, a JAX array or the like, so is what all functions are given, and what is in the
-        results, except `search_state`: see `fastbfgs.minimize`. If it is a CuPy array, all runs on its device; the
-        results cannot be gone on from, and only `converged_all` can be the stopping condition.
+        results, except `search_state`: see `fastbfgs.minimize`. On a GPU, of CuPy or of those, all runs there.
     previous_optimizer_results : LBfgsOptimizerResults, optional
         Go on from these, in place of `initial_position`; any object with TFP's fields will do. Members that have
         converged or failed there stay as they are, also if the tolerances are tighter now: clear the flags with
@@ -210,7 +211,8 @@ def lbfgs_minimize(
         Ignored: no member waits for another, whatever it is. Solver threads are set by ``FASTBFGS_NUM_THREADS``.
     stopping_condition : callable, optional
         ``stopping_condition(converged, failed)`` of two arrays ``(...)`` of bool: true ends the run. Asked whenever a
-        member has finished. Default: `converged_all`; there is also `converged_any`.
+        member has finished. Default: `converged_all`; there is also `converged_any`. On a GPU the host waits after each
+        call of the function to hear who has finished, unless it is `converged_all`.
     max_line_search_iterations : int
         Evaluations of one line search at most.
     name : str, optional
@@ -274,34 +276,35 @@ def lbfgs_minimize(
         "maxfun": _NO_LIMIT,
         "maxls": max_line_search_iterations,
     }
-    if initial_position is not None:
+    before = None if previous_optimizer_results is None else _Previous(previous_optimizer_results)
+    if before is None:
         reader = device.reader(initial_position, "initial_position")
         start, library = reader.enter(initial_position, "initial_position")
-        options = _lbfgs_options(given, num_correction_pairs, start.shape[-1])
-        h0 = _diagonal(initial_inverse_hessian_estimate, start, library, reader)
-        solver = Solver(start, options, h0=h0, compact=compact)
-        resting = None
     else:
-        before = _Previous(previous_optimizer_results)
-        options = _lbfgs_options(given, len(before.memories[0]), before.result.x.shape[-1])
-        h0, library = before.h0, before.library
-        if initial_inverse_hessian_estimate is not None:
-            h0 = _diagonal(initial_inverse_hessian_estimate, before.result.x, library, interop)
-        solver = Solver.resume(
-            before.result, before.memories, options, searches=before.searches, h0=h0, compact=compact
+        reader, start, library = before.reader, before.result.x, before.library
+    with _at_work(library):
+        h0 = _diagonal(initial_inverse_hessian_estimate, start, library, reader)
+        if before is None:
+            options = _lbfgs_options(given, num_correction_pairs, start.shape[-1])
+            solver = Solver(start, options, h0=h0, compact=compact)
+            resting = None
+        else:
+            options = _lbfgs_options(given, len(before.memories[0]), start.shape[-1])
+            h0 = h0 or before.h0
+            solver = Solver.resume(
+                before.result, before.memories, options, searches=before.searches, h0=h0, compact=compact
+            )
+            resting = before.converged, before.failed
+
+        def report() -> LBfgsOptimizerResults:
+            s, y = solver.memories()
+            common, members = _fields(solver, resting)
+            return LBfgsOptimizerResults._make((*common, s, y, *members, (*solver.searches(), h0)))
+
+        results: LBfgsOptimizerResults = _run(
+            solver, value_and_gradients_function, stopping_condition, resting, report, library
         )
-        resting = before.converged, before.failed
-
-    def report() -> LBfgsOptimizerResults:
-        s, y = solver.memories()
-        common, members = _fields(solver, resting)
-        searches = (None, None) if _on_a_gpu(solver) else solver.searches()  # those cannot be taken up
-        return LBfgsOptimizerResults._make((*common, s, y, *members, (*searches, h0)))
-
-    results: LBfgsOptimizerResults = _run(
-        solver, value_and_gradients_function, stopping_condition, resting, report, library
-    )
-    return results
+        return results
 
 
 def bfgs_minimize(
@@ -384,18 +387,24 @@ def bfgs_minimize(
     )
     reader = device.reader(initial_position, "initial_position")
     start, library = reader.enter(initial_position, "initial_position")
-    h0 = _matrix(initial_inverse_hessian_estimate, start, validate_args, library, reader)
-    solver = Solver(start, options, h0=h0, compact=compact)
+    with _at_work(library):
+        h0 = _matrix(initial_inverse_hessian_estimate, start, validate_args, library, reader)
+        solver = Solver(start, options, h0=h0, compact=compact)
 
-    def report() -> BfgsOptimizerResults:
-        H = solver.inverse_hessian()
-        common, members = _fields(solver, None)
-        return BfgsOptimizerResults._make((*common, H, scale_initial_inverse_hessian, *members))
+        def report() -> BfgsOptimizerResults:
+            H = solver.inverse_hessian()
+            common, members = _fields(solver, None)
+            return BfgsOptimizerResults._make((*common, H, scale_initial_inverse_hessian, *members))
 
-    results: BfgsOptimizerResults = _run(
-        solver, value_and_gradients_function, stopping_condition, None, report, library
-    )
-    return results
+        results: BfgsOptimizerResults = _run(
+            solver, value_and_gradients_function, stopping_condition, None, report, library
+        )
+        return results
+
+
+def _at_work(library: foreign.Library | None) -> AbstractContextManager[Any]:
+    """Return the context in which to work with the solver's arrays."""
+    return nullcontext() if library is None else library.at_work()
 
 
 def _lbfgs_options(given: dict[str, Any], pairs: Any, n: int) -> Options:
@@ -428,13 +437,8 @@ def _run(
         raise TypeError(f"value_and_gradients_function must be callable; got {type(function).__name__}")
     if not (condition is None or callable(condition)):
         raise TypeError(f"stopping_condition must be callable or None; got {type(condition).__name__}")
-    if _on_a_gpu(solver) and condition is converged_all:
-        condition = None  # the same, and nobody waits to hear of each
-    if _on_a_gpu(solver) and condition is not None:
-        raise ValueError(
-            "the host does not hear of each member on a GPU that has finished, so only converged_all can be the "
-            "stopping_condition there; leave it out"
-        )
+    if condition is converged_all:
+        condition = None  # the same, and nobody waits to hear of each member on a GPU
     if library is not None:
         function = library.function(function)
         condition = condition and library.function(condition)
@@ -489,6 +493,7 @@ class _Condition:
         self.live = -1
 
     def __call__(self, solver: Solver) -> bool:
+        solver._hear()
         if solver.live == self.live:
             return False
         self.live = solver.live
@@ -526,11 +531,6 @@ def _fields(solver: Solver, resting: tuple[np.ndarray, np.ndarray] | None) -> tu
     return common, (result.nit, result.nfev, result.status)
 
 
-def _on_a_gpu(solver: Solver) -> bool:
-    """Return whether the solver's arrays are CuPy's."""
-    return foreign.is_cupys(solver.rows)
-
-
 def _diagonal(estimate: Any, start: Any, library: foreign.Library | None, reader: Any) -> interop.Checked | None:
     """Return the initial inverse Hessian's diagonal, checked."""
     if estimate is None:
@@ -558,7 +558,7 @@ def _broadcast(estimate: Any, start: Any, shape: tuple[int, ...], library: forei
         estimate = library.function(estimate) if callable(estimate) else library.argument(estimate, name)
     given = reader.start(estimate(start.copy()) if callable(estimate) else estimate, name)
     try:
-        return reader.broadcast_to(given, shape)
+        return reader.xp.broadcast_to(given, shape)
     except ValueError:
         raise ValueError(f"{name} must have a shape that broadcasts to {shape}; got {given.shape}") from None
 
@@ -567,14 +567,19 @@ class _Previous:
     """Earlier results, read and checked: `result`, `memories`, `searches`, `h0`, who rests, and the library of all."""
 
     def __init__(self, given: Any) -> None:
-        foreign.require_no_cupy(getattr(given, "position", None), "previous_optimizer_results.position")
-        self.library = foreign.library_of(getattr(given, "position", None))
-        x = interop.start(self._field(given, "position"), "previous_optimizer_results.position")
+        position = getattr(given, "position", None)
+        self.reader = device.reader(position, _POSITION)
+        self.library = device.lender(position, _POSITION)
+        with _at_work(self.library):
+            self._read(given)
+
+    def _read(self, given: Any) -> None:
+        x = self.reader.start(self._field(given, "position"), _POSITION)
         shape = x.shape[:-1]
         rule = {"objective_value": shape, "objective_gradient": x.shape, "converged": shape, "failed": shape}
         arrays = {name: self._array(given, name, wanted, x.dtype) for name, wanted in rule.items()}
         self.converged, self.failed = arrays["converged"], arrays["failed"]
-        s, y = (np.asarray(self._field(given, name)) for name in ("position_deltas", "gradient_deltas"))
+        s, y = (self._field(given, name) for name in ("position_deltas", "gradient_deltas"))
         for name, pairs in (("position_deltas", s), ("gradient_deltas", y)):
             if pairs.ndim != x.ndim + 1 or len(pairs) == 0:
                 raise ValueError(
@@ -584,17 +589,23 @@ class _Previous:
             self._check(name, pairs, (len(s), *x.shape), x.dtype)
         self.memories = s, y
 
-        nit = getattr(given, "member_iterations", self._field(given, "num_iterations"))
-        nfev = getattr(given, "member_evaluations", self._field(given, "num_objective_evaluations"))
-        reason = getattr(given, "reason", Status.STOPPED)
+        nit = self._field(given, "member_iterations", "num_iterations")
+        nfev = self._field(given, "member_evaluations", "num_objective_evaluations")
+        reason = self._field(given, "reason") if hasattr(given, "reason") else int(Status.STOPPED)
+        reader = self.reader if shape else interop  # one problem's numbers are on the host, wherever its arrays are
         nit, nfev, reason = (
-            np.broadcast_to(np.asarray(foreign.in_numpy(each), kind), shape)
-            for each, kind in ((nit, np.int64), (nfev, np.int64), (reason, np.int32))
+            reader.spread(each, f"previous_optimizer_results.{name}", shape, kind, _POSITION)
+            for each, name, kind in (
+                (nit, "member_iterations", np.int64),
+                (nfev, "member_evaluations", np.int64),
+                (reason, "reason", np.int32),
+            )
         )
         # What has been changed by hand has no reason that we know of.
         good, bad = _verdicts(reason)
         known = (good == self.converged) & (bad == self.failed)
-        status = np.where(self.converged | self.failed, np.where(known, reason, Status.STOPPED), Status.RUNNING)
+        status = reader.xp.where(known, reason, int(Status.STOPPED))
+        status = reader.xp.where(self.converged | self.failed, status, int(Status.RUNNING))
         calls = int(self._field(given, "num_objective_evaluations"))
         f, g = arrays["objective_value"], arrays["objective_gradient"]
         self.result = Result(x, f, g, nit, nfev, status, calls)
@@ -602,23 +613,32 @@ class _Previous:
         self.searches: Any = None if state[0] is None else state[:2]
         self.h0: interop.Checked | None = state[2]
 
-    def _field(self, given: Any, name: str) -> Any:
-        try:
-            return foreign.in_numpy(getattr(given, name), f"previous_optimizer_results.{name}")
-        except AttributeError:
+    def _field(self, given: Any, *names: str) -> Any:
+        """Return the first of these fields that there is, as an array where the position is; one number as NumPy's."""
+        name = next((name for name in names if hasattr(given, name)), names[-1])
+        if not hasattr(given, name):
             raise TypeError(
                 "previous_optimizer_results must be what lbfgs_minimize has returned, or have its fields; "
                 f"got {type(given).__name__} without {name}"
-            ) from None
+            )
+        field = getattr(given, name)
+        if self.library is not None:
+            field = self.library.argument(field, f"previous_optimizer_results.{name}")
+        if not isinstance(field, (Number, np.generic)):
+            field = self.reader.argument(field, f"previous_optimizer_results.{name}", _POSITION)
+        return field if np.ndim(field) else np.asarray(foreign.on_host(field))
 
-    def _array(self, given: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        array: np.ndarray = np.asarray(self._field(given, name))
+    def _array(self, given: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+        array = self._field(given, name)
         self._check(name, array, shape, np.dtype(bool) if name in ("converged", "failed") else dtype)
         return array
 
-    def _check(self, name: str, array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    def _check(self, name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
         if array.shape != shape or array.dtype != dtype:
             raise ValueError(
                 f"previous_optimizer_results.{name} must have shape {shape} and dtype {dtype}, to go with position; "
                 f"got {array.shape} of {array.dtype}"
             )
+
+
+_POSITION = "previous_optimizer_results.position"

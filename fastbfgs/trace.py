@@ -233,7 +233,8 @@ def trace_minimize(
         What the gradients are for: floating arrays, of any library that can write in place; updated in place. Variables
         that are written by ``assign``, as those of Keras and TensorFlow, go with their own library's optimizers. A
         PyTorch tensor that requires a gradient is updated through its ``detach()``, or ``detach().numpy()``, which
-        share its memory. JAX arrays cannot be updated: give NumPy arrays, and let `loss_fn` convert them.
+        share its memory. CuPy arrays, and traces of them, stay on their device. JAX arrays cannot be updated: give
+        NumPy arrays, and let `loss_fn` convert them.
     trace_fn : callable
         ``trace_fn(loss, gradients, variables)``, or ``trace_fn(record)`` of one `MinimizeTraceableQuantities`. Returns
         numbers and arrays in nested dicts, tuples and lists, of the same structure and shapes at every step; None

@@ -18,7 +18,7 @@ import fastbfgs
 from fastbfgs import Options, Solver
 from fastbfgs.cuda import CUDA
 from fastbfgs.device import Arrays
-from tests import test_cuda
+from tests import test_cuda, test_device_resume
 from tests.test_cuda import (  # noqa: F401
     test_a_pair_that_is_not_learnt_keeps_the_oldest,
     test_blocks_agree_in_whatever_order_they_take_turns,
@@ -39,6 +39,15 @@ from tests.test_cuda import (  # noqa: F401
     test_threads_agree_in_whatever_order_they_take_turns,
 )
 from tests.test_device import SPRINGS, springs
+from tests.test_device_resume import (  # noqa: F401
+    assert_same,
+    taken_up,
+    test_a_condition_that_holds_at_once_is_not_followed_by_a_call,
+    test_large_members_go_on_as_if_never_stopped,
+    test_more_threads_go_on_as_if_never_stopped,
+    test_no_members_to_take_up,
+    told,
+)
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 METHODS = ("L-BFGS", "BFGS", "L-BFGS-B")
@@ -56,6 +65,7 @@ def _on_the_device(monkeypatch):
 
     monkeypatch.setattr(cupy, "empty", filled)
     monkeypatch.setattr(test_cuda, "xp", cupy)
+    monkeypatch.setattr(test_device_resume, "xp", cupy)
 
 
 def valleys(x):
@@ -165,6 +175,42 @@ def test_the_names_of_tfp(name):
     results = getattr(fastbfgs, name)(lambda x: bowls(x, c), x0)
     assert isinstance(results.position, cupy.ndarray) and bool(results.converged.all())
     assert float(abs(results.position - c).max()) < 1e-4
+
+
+@DTYPES
+@pytest.mark.parametrize(("B", "n"), [(5000, 3), (500, 10), (50, 70), (3, 150_000)])
+def test_stopped_and_taken_up_is_never_stopped(B, n, dtype):
+    x0 = cupy.asarray(data(B, n, dtype)[0])
+    options = Options(maxiter=20, history=5)
+    whole = told(Solver(x0, options, compact=False))
+    for times in (0, 1, 4, 13):
+        assert_same(told(taken_up(told(Solver(x0, options, compact=False), times))).result(), whole.result())
+
+
+def test_conditions_and_results_gone_on_from():
+    x0, c = (cupy.asarray(each) for each in data(100, 20))
+    whole = fastbfgs.lbfgs_minimize(lambda x: bowls(x, c), x0)
+    first = fastbfgs.lbfgs_minimize(lambda x: bowls(x, c), x0, stopping_condition=fastbfgs.converged_any)
+    assert 0 < int(first.converged.sum()) < 100
+    rest = fastbfgs.lbfgs_minimize(lambda x: bowls(x, c), previous_optimizer_results=first)
+    assert bool((rest.position == whole.position).all()) and bool(rest.converged.all())
+    assert all(isinstance(each, cupy.ndarray) for each in (*rest[:2], *rest[4:12]))
+
+
+@pytest.mark.parametrize("make", [lambda: fastbfgs.Adam(0.1), lambda: fastbfgs.LBFGS(gtol=1e-6)], ids=["Adam", "LBFGS"])
+def test_traces(make):
+    a, b = cupy.full((2, 3), 3.0), cupy.full((), 1.0)
+
+    def loss_fn():
+        return ((a - 1.0) ** 2).sum() + (b - 2.0) ** 2, {"a": 2.0 * (a - 1.0), "b": 2.0 * (b - 2.0)}
+
+    losses, seen = fastbfgs.trace_minimize(
+        loss_fn, 400, make(), fastbfgs.LossNotDecreasing(atol=1e-9, min_num_steps=60),
+        trainable_variables={"a": a, "b": b}, trace_fn=lambda loss, grads, variables: (loss, variables["a"]),
+    )  # fmt: skip
+    assert isinstance(losses, cupy.ndarray) and losses.shape == (400,) and seen.shape == (400, 2, 3)
+    assert float(abs(a - 1.0).max()) < 1e-2 and abs(float(b) - 2.0) < 1e-2
+    assert bool((seen[-1] == a).all())
 
 
 def test_pieces():

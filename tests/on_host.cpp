@@ -285,6 +285,12 @@ bool launch_of(const std::string &name, void **arguments, std::function<void()> 
         body = [=, &run] {
             points<floating, SIZE>(run, at<Rows>(arguments, 1), at<Index>(arguments, 2), at<floating *>(arguments, 3));
         };
+    else if (name == "take_up<" + kind + ">")
+        body = [=, &run] {
+            take_up<floating, SIZE>(
+                run, at<Index>(arguments, 1), at<const floating *>(arguments, 2), at<const floating *>(arguments, 3),
+                at<const int *>(arguments, 4), at<const bool *>(arguments, 5), at<const floating *>(arguments, 6));
+        };
     else if (name == "tell<" + kind + ", LBFGS, false>")
         told(tell<floating, SIZE, LBFGS, false>);
     else if (name == "tell<" + kind + ", BFGS, false>")
@@ -304,14 +310,25 @@ bool launch_of(const std::string &name, void **arguments, std::function<void()> 
 template <typename floating>
 bool launch_large(const std::string &name, void **arguments, std::function<void()> &body) {
     auto &run = at<Run<floating>>(arguments, 0);
-    body = [=, &run] {
-        tell_large<floating>(run, at<const Index *>(arguments, 1), at<Index>(arguments, 2),
-                             at<const void *>(arguments, 3), at<int>(arguments, 4),
-                             at<const floating *>(arguments, 5), at<floating *>(arguments, 6),
-                             at<unsigned char *>(arguments, 7), at<double *>(arguments, 8),
-                             at<unsigned long long *>(arguments, 9));
-    };
-    return name == (sizeof(floating) == 4 ? "tell_large<float>" : "tell_large<double>");
+    const std::string kind = sizeof(floating) == 4 ? "<float>" : "<double>";
+    if (name == "tell_large" + kind)
+        body = [=, &run] {
+            tell_large<floating>(run, at<const Index *>(arguments, 1), at<Index>(arguments, 2),
+                                 at<const void *>(arguments, 3), at<int>(arguments, 4),
+                                 at<const floating *>(arguments, 5), at<floating *>(arguments, 6),
+                                 at<unsigned char *>(arguments, 7), at<double *>(arguments, 8),
+                                 at<unsigned long long *>(arguments, 9));
+        };
+    else if (name == "take_up_large" + kind)
+        body = [=, &run] {
+            take_up_large<floating>(
+                run, at<Index>(arguments, 1), at<const floating *>(arguments, 2), at<const floating *>(arguments, 3),
+                at<const int *>(arguments, 4), at<const bool *>(arguments, 5), at<const floating *>(arguments, 6),
+                at<double *>(arguments, 7), at<unsigned long long *>(arguments, 8));
+        };
+    else
+        return false;
+    return true;
 }
 
 bool launch_any(const std::string &name, void **arguments, std::function<void()> &body) {
@@ -335,7 +352,7 @@ const char *launch(const char *name, unsigned grid, unsigned block, void **argum
         machine.error = std::string("not built for the host: ") + name;
     gridDim.x = grid;
     blockDim.x = block;
-    if (std::strncmp(name, "tell_large", 10) == 0)
+    if (std::strstr(name, "_large<") != nullptr)
         run_blocks(0, grid, order);
     else
         for (unsigned first = 0; first < grid && machine.error.empty(); first++)

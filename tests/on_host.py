@@ -82,8 +82,17 @@ def pretend(monkeypatch) -> None:
 
 
 def waited():
+    """Count it; and what was on its way has arrived."""
     global waits
     waits += 1
+    arrive(0)
+
+
+def arrive(most: int) -> None:
+    """Let copies arrive until so many are on their way."""
+    while len(_on_their_way) > most:
+        there, numbers = _on_their_way.pop(0)
+        ctypes.memmove(there, numbers, len(numbers))
 
 
 class ndarray(NDArrayOperatorsMixin):
@@ -94,15 +103,20 @@ class ndarray(NDArrayOperatorsMixin):
     def __init__(self, data, device=None):
         self._data = data
         self.device = Device(current if device is None else device)
+        self.base = None
 
     def _made(self, data):
-        return ndarray(np.asarray(data), self.device.id)
+        made = ndarray(np.asarray(data), self.device.id)
+        if np.may_share_memory(made._data, self._data):
+            made.base = self if self.base is None else self.base
+        return made
 
     shape = property(lambda self: self._data.shape)
     dtype = property(lambda self: self._data.dtype)
     ndim = property(lambda self: self._data.ndim)
     size = property(lambda self: self._data.size)
     nbytes = property(lambda self: self._data.nbytes)
+    itemsize = property(lambda self: self._data.itemsize)
     flags = property(lambda self: SimpleNamespace(c_contiguous=self._data.flags.c_contiguous))
     data = property(lambda self: Memory(self._data.ctypes.data))
     T = property(lambda self: self._made(self._data.T))
@@ -111,6 +125,9 @@ class ndarray(NDArrayOperatorsMixin):
 
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
+
+    def __array_namespace__(self, *, api_version=None):
+        return sys.modules["cupy"]
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
         if method != "__call__" or not all(isinstance(each, (ndarray, Number)) for each in inputs):
@@ -123,10 +140,10 @@ class ndarray(NDArrayOperatorsMixin):
         return self._made(result)
 
     def __array_function__(self, function, types, args, kwargs):
-        if function.__name__ not in ("ndim", "shape", "ravel"):
+        if function.__name__ not in ("ndim", "shape", "ravel", "reshape", "all", "any"):
             return NotImplemented
         result = function(*map(bare, args), **kwargs)
-        return self._made(result) if isinstance(result, np.ndarray) else result
+        return self._made(result) if isinstance(result, (np.ndarray, np.generic)) else result
 
     def __getitem__(self, key):
         parts = key if isinstance(key, tuple) else (key,)
@@ -248,6 +265,15 @@ def flatnonzero(array):
     return array._made(np.flatnonzero(array._data))
 
 
+def tile(array, repetitions):
+    return array._made(np.tile(array._data, repetitions))
+
+
+def copyto(there, array, casting):
+    assert isinstance(array, (ndarray, Number))
+    np.copyto(there._data, bare(array), casting=casting)
+
+
 def _function(name):
     def function(*args, **kwargs):
         assert not any(isinstance(each, np.ndarray) for each in (*args, *kwargs.values())), "an array on the host"
@@ -286,9 +312,7 @@ class Memory:
     def copy_to_host_async(self, to: int, size: int, stream) -> None:
         """Let the bytes as they are now arrive `late`."""
         _on_their_way.append((to, ctypes.string_at(self.ptr, size)))
-        while len(_on_their_way) > late:
-            there, numbers = _on_their_way.pop(0)
-            ctypes.memmove(there, numbers, len(numbers))
+        arrive(late)
 
 
 class Device:

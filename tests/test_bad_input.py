@@ -75,10 +75,10 @@ STARTS = [
     ("no coordinates", np.zeros((3, 0)), ValueError, r"x0 must .*at least one coordinate.*\(3, 0\)"),
     ("ragged", [[1.0, 2.0], [3.0]], ValueError, r"x0 must .*regular.*pad them, or solve them one by one"),
     *(
-        (module, foreign(module, kind), TypeError, rf"x0 must .*{library} array.*numpy\.asarray\(x0\)")
-        for module, kind, library in [
-            ("cupy", "ndarray", "CuPy"),
-            ("tensorflow.python.framework.ops", "EagerTensor", "TensorFlow"),
+        (module, foreign(module, kind), TypeError, rf"x0 must .*{library} array.*{convert}\(x0\)")
+        for module, kind, library, convert in [
+            ("cupy", "ndarray", "CuPy", r"cupy\.asnumpy"),
+            ("tensorflow.python.framework.ops", "EagerTensor", "TensorFlow", r"numpy\.asarray"),
         ]
     ),
 ]
@@ -318,7 +318,7 @@ BOUNDS = [
     ("complex lb", ONE, bounds_object(lb=[1j, 0, 0]), TypeError, r"^bounds\.lb must hold real numbers.*complex"),
     ("none lb", ONE, bounds_object(lb=[None, 0, 0]), TypeError, r"^bounds\.lb must hold real numbers.*object"),
     ("ragged ub", MANY, bounds_object(ub=[[1.0], [1.0, 2.0]]), ValueError, r"^bounds\.ub must be a regular array"),
-    ("cupy", ONE, foreign("cupy"), TypeError, r"^bounds must .*CuPy array.*numpy\.asarray\(bounds\)"),
+    ("cupy", ONE, foreign("cupy"), TypeError, r"^bounds must .*CuPy array.*cupy\.asnumpy\(bounds\)"),
     ("cupy lb", ONE, bounds_object(lb=foreign("cupy")), TypeError, r"^bounds\.lb must .*CuPy array"),
 ]
 

@@ -285,6 +285,45 @@ def test_faces_of_tensorflow_probability(lib):
             assert_same(getattr(ours, name), getattr(theirs, name), lib)
 
 
+@pytest.mark.parametrize("shape", [(6, 3), (3,)])
+def test_runs_are_taken_up(lib, shape):
+    """Of a solver, and of TensorFlow Probability's results, with a condition that sees the library's arrays."""
+    start, centre = (each[:6] if len(shape) > 1 else each[0] for each in (START, CENTRE))
+
+    def part(make, total, kind):
+        solver = fastbfgs.Solver(make(start), history=3, compact=False)
+        for _ in range(2):
+            solver.tell(*bowl(solver.ask(), make(centre), total))
+        again = fastbfgs.Solver.resume(
+            solver.result(), solver.memories(), solver.options, searches=solver.searches(), compact=False
+        )
+        assert type(again.ask()) is kind
+        while again.running:
+            again.tell(*bowl(again.ask(), make(centre), total))
+        return again.result()
+
+    def stopped(make, total, kind):
+        def condition(converged, failed):
+            assert len(shape) == 1 or type(converged) is type(failed) is kind
+            return len(calls) == 3
+
+        def fun(x):
+            assert type(x) is kind
+            calls.append(1)
+            return bowl(x, make(centre), total)
+
+        calls = []
+        first = fastbfgs.lbfgs_minimize(fun, make(start), max_iterations=2, stopping_condition=condition)
+        return fastbfgs.lbfgs_minimize(fun, previous_optimizer_results=first)
+
+    for run in (part, stopped):
+        ours, theirs = run(lib.make, lib.namespace.sum, lib.kind), run(np.asarray, np.sum, np.ndarray)
+        if run is part:
+            assert_same_batch(ours, theirs, lib, ("x", "f", "g", "nit", "nfev", "status", "calls"))
+        else:
+            assert_same_batch(ours, theirs, lib, theirs._fields[:12])
+
+
 def test_everything_is_done_on_pytorchs_stream_and_device(monkeypatch):
     torch = pytorch(monkeypatch)
     torch.streams = [0, 4711]

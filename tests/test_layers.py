@@ -74,7 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "trace.py": {"nests", "observers", "optimizers", "records"},
     "records.py": {"nests", "optimizers"},
     "records.pxd": set(),
-    "optimizers.py": {"options", "result", "solver"},
+    "optimizers.py": {"device", "options", "result", "solver"},
     "nests.py": set(),
     "driver.py": {"objective", "solver"},
     "driver.pxd": {"objective", "solver"},

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu import DECAY
-from fastbfgs.cuda import KERNELS, OPTIONS, THREADS, instance_of_large, instances, source
+from fastbfgs.cuda import KERNELS, OPTIONS, THREADS, instance_of_take_up, instances, source
 from fastbfgs.fused import CudaObjective
 
 NVIDIA = importlib.util.find_spec("nvidia")
@@ -94,6 +94,15 @@ def test_every_kernel_compiles_without_spills(architecture, dtype, threads, meth
     assert all(int(size) <= 128 * (method == "L-BFGS-B") for size in re.findall(r"(\d+) bytes stack frame", log)), log
 
 
+@pytest.mark.parametrize(("architecture", "dtype", "threads"), sorted({each[:3] for each in CHOSEN}))
+def test_what_takes_members_up_compiles_without_spills(architecture, dtype, threads):
+    name = instance_of_take_up(np.dtype(dtype), threads, False)
+    log, code = Compiler(LIBRARIES[-1]).compile(source(), [name], architecture)
+    assert code[:4] == b"\x7fELF"
+    assert re.search(r"Compiling entry function '\w*take_up\w*'", log)
+    assert set(re.findall(r"(\d+) bytes spill", log)) == {"0"}, log
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("architecture", "floating"), [("sm_90", "float"), ("sm_80", "double")])
 def test_whole_runs_compile_without_spills(architecture, floating, method):
@@ -108,10 +117,12 @@ def test_whole_runs_compile_without_spills(architecture, floating, method):
 
 
 @pytest.mark.parametrize(("architecture", "dtype"), [("sm_90", np.float32), ("sm_80", np.float64)])
-def test_the_kernel_for_large_members_compiles_without_spills(architecture, dtype):
-    log, code = Compiler(LIBRARIES[-1]).compile(source(), [instance_of_large(dtype)], architecture)
+def test_the_kernels_for_large_members_compile_without_spills(architecture, dtype):
+    names = [instances(dtype, 256, "L-BFGS", False, large=True)["tell"], instance_of_take_up(dtype, 256, True)]
+    log, code = Compiler(LIBRARIES[-1]).compile(source(), names, architecture)
     assert code[:4] == b"\x7fELF"
-    assert re.search(r"Compiling entry function '\w*tell_large\w*'", log)
+    for name in ("tell_large", "take_up_large"):
+        assert re.search(rf"Compiling entry function '\w*{name}\w*'", log)
     assert set(re.findall(r"(\d+) bytes spill", log)) == {"0"}, log
 
 

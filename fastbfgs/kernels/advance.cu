@@ -137,4 +137,40 @@ __global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, SIZE > 128 || BOUNDED
     }
 }
 
+/// Give the members the pairs s, y (m, B, n) of L-BFGS, oldest first. Those whose `status` (B) is negative run on: with
+/// the search that `searches` (B, 4 n) tell of, x | g | p | g_lo, or with a new one if `anew` (B).
+template <typename floating, int SIZE>
+__global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, SIZE > 128 ? 1 : 3) take_up(
+    Run<floating> run, Index B, const floating *s, const floating *y, const int *status, const bool *anew,
+    const floating *searches
+) {
+    Group<SIZE> group;
+    Rules rules = run.rules;
+    rules.method = LBFGS;
+    rules.tables = false;
+    const Index n = rules.n, groups = gridDim.x * (Index)(blockDim.x / SIZE);
+    const Index first = blockIdx.x * (Index)(blockDim.x / SIZE) + threadIdx.x / SIZE;
+    for (Index b = first; b < B; b += groups) {
+        Member *stored = member_of(run, b);
+        floating *v = run.vectors + b * run.vector_size;
+        const floating *h0 = run.h0 == nullptr ? nullptr : run.h0 + b * run.h0_size;
+        const Work work = work_of(run, first, b);
+        Member member = *stored;
+        member.bounded = false;
+        forget(member);
+        for (Index j = 0; j < rules.m; j++)
+            push(group, rules, member, v, work, s + (j * B + b) * n, y + (j * B + b) * n);
+        if (!anew[b])
+            for (Index i = group.rank(); i < n; i += SIZE) {
+                v[2 * n + i] = searches[(4 * b + 2) * n + i];
+                v[3 * n + i] = searches[(4 * b + 3) * n + i];
+            }
+        if (status[b] < 0)
+            reopen(group, rules, member, v, h0, (const floating *)nullptr, work, anew[b]);
+        group.sync();                                       // every thread has its copy, and is done with the scratch
+        if (group.leads())
+            *stored = member;
+    }
+}
+
 #include "large.cuh"

@@ -15,6 +15,8 @@ enum { SS, SY, YY, GG, S_MAX, G_MAX, WEIGHTED_YY, PG, PRODUCTS };
 
 enum { WITH_Y_NEW, WITH_G, Y_WITH_S_NEW, Y_WITH_Y_NEW, Y_WITH_G, EACH };
 
+enum Purpose { MOVE, ENTER, PROJECT };
+
 constexpr int MOST_SUMS = PRODUCTS + EACH * MOST_SLOTS;
 
 struct Shared {                                             // by the threads of a block
@@ -195,34 +197,48 @@ struct Large {
         end_pass(PRODUCTS);
     }
 
-    /// x += alpha p, and take g there; or, if not `moves`, only the products of g with the pairs.
-    __device__ void products(bool moves, double alpha, const floating *g_told) {
+    /// The products of the new pair and of g. MOVE: both come of x += alpha p, where g is `given_y`. ENTER: the pair is
+    /// given. PROJECT: there is none.
+    __device__ void products(
+        Purpose purpose, double alpha = 0.0, const floating *given_s = nullptr, const floating *given_y = nullptr
+    ) {
         const Index n = rules.n;
         const int head = member.head, width = PRODUCTS + EACH * slots();
-        const int known = moves && member.count == (int)rules.m ? member.count - 1 : member.count;
+        const bool paired = purpose != PROJECT;
+        const int known = paired && member.count == (int)rules.m ? member.count - 1 : member.count;
         floating *x = v, *g = v + n, *s_new = s_at(head), *y_new = s_new + n;
         begin_pass(width);
         each_panel([&](Index first, Index last) {
-            if (moves) {
+            if (paired) {
                 double ss = 0.0, sy = 0.0, yy = 0.0, gg = 0.0, s_max = 0.0, g_max = 0.0;
                 double weighted_yy = 0.0, sg = 0.0, yg = 0.0;
                 for (Index i = first; i < last; i += LARGE_BLOCK) {
-                    const floating x_new = (floating)((double)x[i] + alpha * (double)s_new[i]);  // p stands there
-                    const double s = s_new[i] = x_new - x[i];
-                    x[i] = x_new;
-                    const floating g_new = g_told[i];
-                    const double y = y_new[i] = g_new - g[i];
-                    g[i] = g_new;
+                    floating s_i, y_i, g_i;
+                    if (purpose == MOVE) {
+                        const floating x_i = (floating)((double)x[i] + alpha * (double)s_new[i]);  // p stands there
+                        s_i = x_i - x[i];
+                        x[i] = x_i;
+                        g_i = given_y[i];
+                        y_i = g_i - g[i];
+                        g[i] = g_i;
+                    } else {
+                        s_i = given_s[i];
+                        y_i = given_y[i];
+                        g_i = g[i];
+                    }
+                    s_new[i] = s_i;
+                    y_new[i] = y_i;
+                    const double s = s_i, y = y_i, g_new = g_i;
                     const double w = h0 == nullptr ? 1.0 : (double)h0[i];
                     ss += s * s;
                     sy += s * y;
                     yy += y * y;
-                    gg += (double)g_new * (double)g_new;
+                    gg += g_new * g_new;
                     s_max = fabs(s) > s_max ? fabs(s) : s_max;
-                    g_max = fabs((double)g_new) > g_max ? fabs((double)g_new) : g_max;
+                    g_max = fabs(g_new) > g_max ? fabs(g_new) : g_max;
                     weighted_yy += w * y * y;
-                    sg += s * (double)g_new;
-                    yg += y * (w * (double)g_new);
+                    sg += s * g_new;
+                    yg += y * (w * g_new);
                 }
                 add(SS, ss);
                 add(SY, sy);
@@ -244,7 +260,7 @@ struct Large {
                     const double w = h0 == nullptr ? 1.0 : (double)h0[i];
                     with_g += s * g_i;
                     y_with_g += y * (w * g_i);
-                    if (moves) {
+                    if (paired) {
                         with_y += s * (double)y_new[i];
                         y_with_s += y * (double)s_new[i];
                         y_with_y += y * (w * (double)y_new[i]);
@@ -253,7 +269,7 @@ struct Large {
                 const int of_pair = PRODUCTS + EACH * j;
                 add(of_pair + WITH_G, with_g);
                 add(of_pair + Y_WITH_G, y_with_g);
-                if (moves) {
+                if (paired) {
                     add(of_pair + WITH_Y_NEW, with_y);
                     add(of_pair + Y_WITH_S_NEW, y_with_s);
                     add(of_pair + Y_WITH_Y_NEW, y_with_y);
@@ -345,7 +361,7 @@ struct Large {
         if (count == 0)
             return combine(1.0);
         if (member.fresh) {
-            products(false, 0.0, nullptr);
+            products(PROJECT);
             if (threadIdx.x == 0) {
                 int j = member.head;
                 for (int k = 0; k < count; k++) {
@@ -405,8 +421,19 @@ struct Large {
         return may_run(rules, member, check == 0.0);
     }
 
+    /// Run on, under these rules, from where the member stands; `anew`: with a new search, from x, f and g.
+    __device__ void reopen(bool anew) {
+        if (!member.started) {
+            member.status = RUNNING;
+            return;
+        }
+        anew |= member.status != RUNNING && member.status != STOPPED;
+        if (begin(member.f, v + rules.n) && anew)
+            set_off();
+    }
+
     __device__ void move(double alpha, double f, const floating *g) {
-        products(true, alpha, g);
+        products(MOVE, alpha, nullptr, g);
         member.f = f;
         member.alpha = alpha;
         member.nit += 1;
@@ -499,6 +526,16 @@ struct Large {
     }
 };
 
+/// Member b, with a copy of its record.
+template <typename floating>
+__device__ Large<floating> large_of(
+    const Run<floating> &run, Index b, Shared &shared, double *sums, unsigned long long *arrived, int turn
+) {
+    Member *stored = member_of(run, b);
+    return {shared, run.rules, *stored, run.vectors + b * run.vector_size,
+            run.h0 == nullptr ? nullptr : run.h0 + b * run.h0_size, (double *)(stored + 1), sums, arrived, turn};
+}
+
 /// As `tell`, and without f as `points`, for large members; in one cooperative launch.
 template <typename floating>
 __global__ void __launch_bounds__(LARGE_BLOCK, 1) tell_large(
@@ -511,9 +548,7 @@ __global__ void __launch_bounds__(LARGE_BLOCK, 1) tell_large(
     for (Index k = 0; k < count; k++) {
         const Index b = rows == nullptr ? k : rows[k];
         Member *stored = member_of(run, b);
-        Large<floating> large = {
-            shared, rules, *stored, run.vectors + b * run.vector_size,
-            run.h0 == nullptr ? nullptr : run.h0 + b * run.h0_size, (double *)(stored + 1), sums, arrived, turn};
+        Large<floating> large = large_of(run, b, shared, sums, arrived, turn);
         Member &member = large.member;
         bool took = false;
         if (f != nullptr && member.status < 0) {
@@ -530,6 +565,38 @@ __global__ void __launch_bounds__(LARGE_BLOCK, 1) tell_large(
         if (f != nullptr && blockIdx.x == 0 && threadIdx.x == 0)
             moved[k] = took;
         large.point(x + k * rules.n);
+        turn = large.turn;
+    }
+}
+
+/// As `take_up`, for large members; in one cooperative launch.
+template <typename floating>
+__global__ void __launch_bounds__(LARGE_BLOCK, 1) take_up_large(
+    Run<floating> run, Index B, const floating *s, const floating *y, const int *status, const bool *anew,
+    const floating *searches, double *sums, unsigned long long *arrived
+) {
+    SHARED(Shared, shared);
+    const Index n = run.rules.n;
+    int turn = 0;
+    for (Index b = 0; b < B; b++) {
+        Large<floating> large = large_of(run, b, shared, sums, arrived, turn);
+        Member &member = large.member;
+        forget(member);
+        for (Index j = 0; j < run.rules.m; j++) {
+            large.products(ENTER, 0.0, s + (j * B + b) * n, y + (j * B + b) * n);
+            large.learn();
+        }
+        if (!anew[b])
+            large.each_panel([&](Index first, Index last) {
+                for (Index i = first; i < last; i += LARGE_BLOCK) {
+                    large.p()[i] = searches[(4 * b + 2) * n + i];
+                    large.v[2 * n + i] = searches[(4 * b + 3) * n + i];
+                }
+            });
+        if (status[b] < 0)
+            large.reopen(anew[b]);
+        if (blockIdx.x == 0 && threadIdx.x == 0)            // all blocks have come through a barrier with their copies
+            *member_of(run, b) = member;
         turn = large.turn;
     }
 }
