@@ -157,6 +157,7 @@ class Found(NamedTuple):
     verdict: str
     alpha: float
     flat: bool = False  # given up where no point is left before one where f rises, as its slope says, or none was
+    hi: At | None = None  # the far end of the bracket
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ def line_search(
 
     def best() -> Found:
         if lo.alpha > 0.0 and lo.phi < phi0:
-            return Found("TAKE_LO", lo.alpha)
+            return Found("TAKE_LO", lo.alpha, hi=hi if bracketed else None)
         return Found("GIVE_UP", 0.0)
 
     for evals in count(1):
@@ -490,8 +491,10 @@ def lbfgs(
             except StopIteration as end:
                 found = end.value
                 break
-        if found.verdict == "TAKE_LO" and point(found.alpha / 128.0) == x:
-            found = Found("GIVE_UP", 0.0, found.flat)  # the step is lost in the rounding of x
+        if found.verdict == "TAKE_LO" and point(found.alpha / 128.0) == x:  # the step is lost in the rounding of x
+            hi = found.hi
+            beside = hi is not None and (hi.dphi >= 0.0 or point(hi.alpha / 128.0) == x)
+            found = Found("GIVE_UP", 0.0, found.flat or beside)
         steps.append(found)
 
         if found.verdict == "GIVE_UP":

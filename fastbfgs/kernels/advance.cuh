@@ -298,6 +298,11 @@ __device__ bool advance(
     if (member.bounded && search.evals == 0
             && (dphi < rules.c2 * search.dphi0 || (dphi < 0.0 && f > search.phi0 + rules.c1 * search.dphi0)))
         search.largest = longest_step(group, n, v, v + 2 * n, box);  // only now may a longer step be wanted
+    // Is no point left between x and one where f rises, as its slope there says, too; or was there never one?
+    const auto rises_beside = [&](double near) {
+        return search.bracketed
+            && (search.dphi_hi >= 0.0 || leads_nowhere(group, rules, member, v, box, search.hi / near));
+    };
     Verdict verdict = search_step(rules, search, f, dphi);
     if (verdict != ACCEPT) {
         if (search.lo == alpha)
@@ -308,13 +313,12 @@ __device__ bool advance(
         } else if (verdict == TRIAL && search.alpha < alpha
                    && leads_nowhere(group, rules, member, v, box, search.alpha)) {
             verdict = best_so_far(search);
-            // Is no point left between x and one where f rises, as its slope there says, too; or was there never one?
-            if (search.bracketed
-                    && (search.dphi_hi >= 0.0 || leads_nowhere(group, rules, member, v, box, search.hi)))
-                member.flat = true;
+            member.flat |= rises_beside(1.0);
         }
-        if (verdict == TAKE_LO && leads_nowhere(group, rules, member, v, box, search.lo / LOST_IN_X))
+        if (verdict == TAKE_LO && leads_nowhere(group, rules, member, v, box, search.lo / LOST_IN_X)) {
             verdict = GIVE_UP;
+            member.flat |= rises_beside(LOST_IN_X);
+        }
     }
     if (verdict == ACCEPT || verdict == TAKE_LO) {
         const bool lo = verdict == TAKE_LO;

@@ -112,11 +112,10 @@ cdef bint advance(
         verdict = best_so_far(search)
     elif verdict == TRIAL and search.alpha < alpha and leads_nowhere(rules, member, v, box, search.alpha):
         verdict = best_so_far(search)
-        # Is no point left between x and one where f rises, as its slope there says, too; or was there never another?
-        if search.bracketed and (search.dphi_hi >= 0.0 or leads_nowhere(rules, member, v, box, search.hi)):
-            member.flat = True
+        member.flat |= rises_beside(rules, member, v, box, 1.0)
     if verdict == TAKE_LO and leads_nowhere(rules, member, v, box, search.lo / LOST_IN_X):
         verdict = GIVE_UP
+        member.flat |= rises_beside(rules, member, v, box, LOST_IN_X)
     if verdict == TAKE_LO:
         due = accept(rules, member, v, h0, box, work, search.lo, search.phi_lo, g_lo)
         if member.nfev >= rules.maxfun and member.status != CONVERGED_GRADIENT:
@@ -134,6 +133,14 @@ cdef bint advance(
         else:
             member.status = STALLED if member.flat else ABNORMAL
     return False
+
+
+cdef inline bint rises_beside(
+    const Rules *rules, const Member *member, const floating *v, const floating *box, double near
+) noexcept nogil:
+    """Is no point left between x and one where f rises, as its slope there says, too; or was there never another?"""
+    cdef const Search *search = &member.search
+    return search.bracketed and (search.dphi_hi >= 0.0 or leads_nowhere(rules, member, v, box, search.hi / near))
 
 
 cdef bint leads_nowhere(

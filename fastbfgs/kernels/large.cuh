@@ -465,6 +465,9 @@ struct Large {
             member.status = UNBOUNDED;
             return false;
         }
+        const auto rises_beside = [&](double near) {
+            return search.bracketed && (search.dphi_hi >= 0.0 || leads_nowhere(search.hi / near));
+        };
         Verdict verdict = search_step(rules, search, f, slope(g));
         if (verdict != ACCEPT) {
             if (search.lo == alpha)
@@ -476,11 +479,12 @@ struct Large {
                 verdict = best_so_far(search);
             } else if (verdict == TRIAL && search.alpha < alpha && leads_nowhere(search.alpha)) {
                 verdict = best_so_far(search);
-                if (search.bracketed && (search.dphi_hi >= 0.0 || leads_nowhere(search.hi)))
-                    member.flat = true;
+                member.flat |= rises_beside(1.0);
             }
-            if (verdict == TAKE_LO && leads_nowhere(search.lo / LOST_IN_X))
+            if (verdict == TAKE_LO && leads_nowhere(search.lo / LOST_IN_X)) {
                 verdict = GIVE_UP;
+                member.flat |= rises_beside(LOST_IN_X);
+            }
         }
         if (verdict == ACCEPT || verdict == TAKE_LO) {
             const bool lo = verdict == TAKE_LO;
