@@ -11,8 +11,9 @@ except ModuleNotFoundError as error:
     ) from error
 
 from fastbfgs._version import __version__
+from fastbfgs.batch_result import BatchResult
 from fastbfgs.fused import CudaObjective
-from fastbfgs.minimize import BatchResult, bfgs, lbfgs, lbfgsb, minimize
+from fastbfgs.minimize import bfgs, lbfgs, lbfgsb, minimize
 from fastbfgs.native import get_include
 from fastbfgs.optimizers import LBFGS, Adam, GradientDescent
 from fastbfgs.options import Options

@@ -7,101 +7,30 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
-from functools import cache, lru_cache, partial
+from functools import partial
 from numbers import Number
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from fastbfgs import device, driver, interop
+from fastbfgs import device, driver, interop, pieces
+from fastbfgs.batch_result import BatchResult
+from fastbfgs.dialects import DIALECTS, NUMBERS, message_of, method_named, numbers_of, split_options, warn
 from fastbfgs.differences import SCHEMES, Stencil
-from fastbfgs.foreign import Library, on_host
+from fastbfgs.foreign import Library
 from fastbfgs.fused import CudaObjective
 from fastbfgs.inverse import InverseHessian
 from fastbfgs.native import Native, is_compiled
-from fastbfgs.objective import Differences, Objective, takes_rows
+from fastbfgs.objective import Differences, Objective
 from fastbfgs.observers import Callback, Progress
-from fastbfgs.options import Options, options_of
+from fastbfgs.options import options_of
 from fastbfgs.outcome import optimize_result
 from fastbfgs.recorder import Accepted, Iterates, Recorder
-from fastbfgs.result import Result, Status, cure, members_at, sentence
+from fastbfgs.result import Result, Status
 from fastbfgs.solver import Solver
 
-_SCIPY_NUMBER = {
-    Status.RUNNING: -1,
-    Status.MAXITER: 1,
-    Status.MAXFUN: 1,
-    Status.ABNORMAL: 2,
-    Status.NONFINITE_START: 3,
-    Status.STALLED: 4,
-    Status.UNBOUNDED: 5,
-    Status.STOPPED: 99,
-}
-"""SciPy's number for a status, 0 for the others. (3 is what its BFGS gives for NaN; -1, 4 and 5 are ours.)"""
-
-
-@dataclass(frozen=True)
-class _Dialect:
-    """How SciPy speaks of one of its methods."""
-
-    kernel: dict[str, str]
-    """Options by SciPy's name, with ours."""
-    face: frozenset[str]
-    """Options that the kernels do not know."""
-    defaults: dict[str, Any]
-    """Of the kernels' options, where they are not those of `Options`."""
-    eps: float
-    """Default of the absolute difference step."""
-    tol: tuple[str, ...]
-    """Options that `tol` sets."""
-    messages: dict[Status, str]
-    """SciPy's message for a status. One that ends with a blank says too little, and is followed by ours."""
-
-
-_STOPPED = "`callback` raised `StopIteration`."
-_LBFGSB = _Dialect(
-    kernel={
-        "maxcor": "history",
-        **{name: name for name in ("ftol", "gtol", "xtol", "maxfun", "maxiter", "maxls", "c1", "c2", "pairs")},
-    },
-    face=frozenset({"eps", "finite_diff_rel_step", "workers", "hess_inv0"}),
-    defaults={},
-    eps=1e-8,
-    tol=("ftol", "gtol"),
-    messages={
-        Status.CONVERGED_GRADIENT: "CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL",
-        Status.CONVERGED_DECREASE: "CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH",
-        Status.MAXITER: "STOP: TOTAL NO. OF ITERATIONS REACHED LIMIT",
-        Status.MAXFUN: "STOP: TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT",
-        Status.STOPPED: _STOPPED,
-        Status.ABNORMAL: "ABNORMAL: ",
-    },
-)
-_WORDS = {"history": "maxcor"}
-_PRECISION_LOSS = "Desired error not necessarily achieved due to precision loss. "
-_BFGS = _Dialect(
-    kernel={name: name for name in ("gtol", "norm", "xrtol", "maxiter", "c1", "c2")},
-    face=frozenset({"eps", "finite_diff_rel_step", "workers", "hess_inv0", "disp", "return_all"}),
-    # No limit of evaluations and no test of the decrease: SciPy's BFGS has neither.
-    defaults={"ftol": 0.0, "maxfun": 2**62, "c1": 1e-4, "c2": 0.9},
-    eps=math.sqrt(np.finfo(float).eps),
-    tol=("gtol",),
-    messages={
-        Status.CONVERGED_GRADIENT: "Optimization terminated successfully.",
-        Status.CONVERGED_STEP: "Optimization terminated successfully.",
-        Status.MAXITER: "Maximum number of iterations has been exceeded.",
-        Status.STOPPED: _STOPPED,
-        Status.ABNORMAL: _PRECISION_LOSS,
-        Status.STALLED: _PRECISION_LOSS,
-        Status.NONFINITE_START: "NaN result encountered. ",
-    },
-)
-_DIALECTS = {"L-BFGS": _LBFGSB, "L-BFGS-B": _LBFGSB, "BFGS": _BFGS}
-_METHODS = {name.lower(): name for name in _DIALECTS}
 _Evaluated = Objective | Native | CudaObjective
 _AT_A_MINIMUM = int(Status.CONVERGED_GRADIENT)
 _ALL_FIXED = "All independent variables were fixed by bounds."
@@ -376,16 +305,18 @@ def _minimize(
     """Minimise a function of the arrays that `reader` reads, from `start`, which it has read."""
     fused, compiled = isinstance(fun, CudaObjective), _runs_by_itself(fun)
     if chunk is not None:
-        _refuse_in_pieces(chunk, start, compiled, callback, progress, record, options)
+        pieces.refuse(chunk, start, compiled, callback, progress, record, options)
         given = {
             "args": args, "hess": hess, "hessp": hessp, "constraints": constraints, "tol": tol, "callback": None,
             "compact": compact, "workers": workers, "progress": None, "record": None, "chunk": None,
         }  # fmt: skip
-        return _in_pieces(chunk, reader, fun, start, method, jac, bounds, options, batch_args, given)
+        arrays = _batch_arrays(batch_args, start.shape[:-1], reader)
+        solve = partial(_minimize, reader, **given)
+        return pieces.in_pieces(solve, chunk, reader, fun, start, method, jac, bounds, options, arrays)
     single, shape, n = start.ndim == 1, start.shape[:-1], start.shape[-1]
     if method is None:
         method = "BFGS" if single and bounds is None else "L-BFGS-B"
-    name = _name(method, bounds, constraints)
+    name = method_named(method, bounds, constraints)
     if hess is not None:
         message = f"Method {method} does not use Hessian information (hess)."
         warnings.warn(message, RuntimeWarning, stacklevel=3)
@@ -411,7 +342,7 @@ def _minimize(
         jac = True
     arrays = _batch_arrays(batch_args, shape, reader) if batch_args else ()
     box = None if bounds is None else reader.box(bounds, shape, n, start.dtype)
-    kernel, face = _split_options(options, tol, name, method, n)
+    kernel, face = split_options(options, tol, name, method, n)
     h0 = face.get("hess_inv0")
     if h0 is not None:
         if box is not None:
@@ -427,7 +358,7 @@ def _minimize(
         elif jac is True or callable(jac):
             objective = Objective(fun, jac, args, arrays, single)
         else:
-            scheme, absolute = _scheme(jac, _step("eps", face.get("eps", _DIALECTS[name].eps), n, reader))
+            scheme, absolute = _scheme(jac, _step("eps", face.get("eps", DIALECTS[name].eps), n, reader))
             relative = _step("finite_diff_rel_step", face.get("finite_diff_rel_step"), n, reader)
             stencil = Stencil(n, scheme, absolute, relative, box, reader.xp)
             objective = Differences(fun, args, arrays, single, stencil, mapping, reader)
@@ -538,121 +469,6 @@ def bfgs(fun: Callable[..., Any], x0: Any, args: Any = (), **given: Any) -> Any:
     return _as_method("BFGS", fun, x0, args, **given)
 
 
-def _refuse_in_pieces(
-    chunk: Any, start: Any, compiled: bool, callback: Any, progress: Any, record: Any, options: Any
-) -> None:
-    """Raise an error for what cannot be done in pieces."""
-    if isinstance(chunk, bool) or not isinstance(chunk, (int, np.integer)) or chunk < 1:
-        raise ValueError(f"chunk must be a positive integer, members at a time, or None; got {chunk!r}")
-    if start.ndim == 1:
-        raise ValueError("chunk is for a batch, x0 of shape (..., n); leave it out for one problem")
-    if compiled:
-        raise ValueError("chunk is for functions of arrays, and fun is compiled; solve pieces by calls of your own")
-    asked = {"callback": callback, "progress": progress, "record": record}
-    asked["return_all"] = isinstance(options, Mapping) and options.get("return_all")
-    for name, value in asked.items():
-        if value:
-            raise ValueError(f"{name} does not go with chunk: it would see one piece at a time; leave one of them out")
-
-
-def _in_pieces(
-    chunk: int,
-    reader: Any,
-    fun: Any,
-    start: Any,
-    method: str | None,
-    jac: Any,
-    bounds: Any,
-    options: Any,
-    batch_args: tuple[Any, ...],
-    given: dict[str, Any],
-) -> BatchResult:
-    """Minimise `chunk` members of a batch at a time; return the results of all."""
-    shape, n = start.shape[:-1], start.shape[-1]
-    count = math.prod(shape)
-    arrays = _batch_arrays(batch_args, shape, reader)
-    flat, own = start.reshape(count, n), method or "L-BFGS-B"
-    options = dict(options or {})
-    h0 = options.get("hess_inv0")
-    if bounds is not None:  # what is wrong with a later piece is told now
-        reader.box(bounds, shape, n, start.dtype)
-    if h0 is not None:
-        (reader.matrix if own.upper() == "BFGS" else reader.diagonal)(h0, shape, n, start.dtype, "hess_inv0")
-
-    def part(whole: Any, first: int, axes: int) -> Any:
-        """Return the rows of a piece, if there is a row for each member: more axes than `axes`."""
-        if np.ndim(whole) <= axes:
-            return whole
-        whole = reader.argument(whole, "bounds and hess_inv0")
-        if whole.shape[: len(shape)] != shape:
-            return whole  # which is told below
-        return whole.reshape(count, *whole.shape[len(shape) :])[first : first + chunk]
-
-    pieces = []
-    for first in range(0, max(count, 1), chunk):
-        box = bounds
-        if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
-            box = SimpleNamespace(lb=part(bounds.lb, first, 1), ub=part(bounds.ub, first, 1))
-        if h0 is not None:
-            options["hess_inv0"] = part(h0, first, 2 if own.upper() == "BFGS" else 1)
-        try:
-            pieces.append(
-                _minimize(
-                    reader,
-                    _with_rows_from(first, fun),
-                    flat[first : first + chunk],
-                    method=own,
-                    jac=_with_rows_from(first, jac),
-                    bounds=box,
-                    options=options or None,
-                    batch_args=tuple([array[first : first + chunk] for array in arrays]),
-                    **given,
-                )
-            )
-        except BaseException as error:
-            with suppress(AttributeError, TypeError):  # as in driver._keep
-                here: BatchResult = error.partial_result  # type: ignore[attr-defined]
-                never = _never_begun(flat[first + len(here) :], here, reader.xp)
-                error.partial_result = _joined([*pieces, here, never], shape, reader)  # type: ignore[attr-defined]
-            raise
-    return _joined(pieces, shape, reader)
-
-
-def _joined(pieces: list[BatchResult], shape: tuple[int, ...], reader: Any) -> BatchResult:
-    """Return the results of pieces as those of one batch of `shape`."""
-    names = [*_ARRAYS, *(["hess_inv"] if pieces[0].hess_inv is not None else [])]
-    parts: dict[str, Any] = {}
-    for name in names:
-        whole = reader.concatenate([getattr(piece, name) for piece in pieces])
-        parts[name] = whole.reshape(*shape, *whole.shape[1:])
-    return BatchResult(**parts, calls=sum(piece.calls for piece in pieces), method=pieces[0].method)
-
-
-def _never_begun(x: Any, like: BatchResult, xp: Any) -> BatchResult:
-    """Return the result of members at x (k, n) that have not been evaluated; `like` is one of others."""
-    count = len(x)
-    none = xp.zeros(count, np.int64)
-    running = xp.full(count, int(Status.RUNNING), np.int32)
-    unknown = xp.full(count, np.nan, x.dtype)
-    h = like.hess_inv
-    return BatchResult(
-        x=x, fun=unknown, jac=xp.full(x.shape, np.nan, x.dtype), nit=none, nfev=none, njev=none,
-        status=_numbers(running), reason=running, success=xp.zeros(count, bool), calls=0, method=like.method,
-        hess_inv=None if h is None else xp.full((count, *h.shape[1:]), np.nan, x.dtype),
-    )  # fmt: skip
-
-
-def _with_rows_from(first: int, function: Any) -> Any:
-    """Return a function of the caller's that is given the indices of a piece in the whole batch."""
-    if not callable(function) or not takes_rows(function):
-        return function
-
-    def shifted(x: Any, *args: Any, rows: Any) -> Any:
-        return function(x, *args, rows=rows + first)
-
-    return shifted
-
-
 def _as_method(
     method: str,
     fun: Any,
@@ -678,149 +494,6 @@ def _as_method(
     return minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options or None)
 
 
-@dataclass(frozen=True, repr=False)
-class BatchResult:
-    """What `minimize` returns for a batch: SciPy's result fields as arrays over the members.
-
-    ``result[i]`` is member i's own `scipy.optimize.OptimizeResult` (any index of the batch axes; a slice gives a
-    `BatchResult`), ``result["x"]`` is ``result.x`` as with SciPy's result, ``len(result)`` and iteration go over the
-    first batch axis.
-
-    Parameters
-    ----------
-    x, jac : ndarray (..., n)
-        Final points and gradients there, in the dtype of x0; these and all arrays are of the library of x0.
-    fun : ndarray (...)
-        Final values, in the dtype of x0.
-    nit, nfev, njev : ndarray (...) of int64
-        Iterations, function values and gradients of each member. With differences every member has the same points,
-        also for a coordinate that its own bounds fix, unless they are equal in all members.
-    status : ndarray (...) of int32
-        SciPy's numbers: 0 success, 1 a limit, 2 abnormal, 3 NaN or infinite at the start, 99 stopped by the callback.
-        Besides: 4 stalled by rounding noise of fun, 5 fun is -inf, -1 still running.
-    reason : ndarray (...) of int32
-        The finer `fastbfgs.Status`.
-    success : ndarray (...) of bool
-    calls : int
-        Calls of fun, for all members together: the largest nfev if fun is called for all at once, the sum if it is
-        compiled.
-    method : {"L-BFGS-B", "L-BFGS", "BFGS"}
-    hess_inv : ndarray (..., n, n) or None
-        For BFGS the inverse Hessians at the end. None for the others, and for what a callback sees: `Solver.pairs`
-        has what they know.
-    allvecs : list of ndarray (..., n) or None
-        With the option `return_all` of BFGS: the k-th holds each member's k-th iterate, the start first; the last one
-        of a member is repeated until all have finished.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastbfgs
-    >>> def domain(x):
-    ...     with np.errstate(all="ignore"):
-    ...         return (x - np.log(x)).sum(axis=1), 1.0 - 1.0 / x
-    >>> result = fastbfgs.minimize(domain, [[3.0, 0.5], [-1.0, 2.0]], jac=True)
-    >>> result
-    BatchResult of 2 members (2,), n = 2: 1 succeeded
-             1  CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL
-             1  f or its gradient is NaN or infinite at the start. Start where both are finite.
-      calls: 14, function values: 15, iterations: 11
-    >>> result[0].x.round(4)
-    array([1., 1.])
-    """
-
-    x: np.ndarray
-    fun: np.ndarray
-    jac: np.ndarray
-    nit: np.ndarray
-    nfev: np.ndarray
-    njev: np.ndarray
-    status: np.ndarray
-    reason: np.ndarray
-    success: np.ndarray
-    calls: int
-    method: str
-    hess_inv: np.ndarray | None = None
-    allvecs: list[np.ndarray] | None = None
-
-    @property
-    def message(self) -> np.ndarray:
-        """One sentence for each member, an object array (...)."""
-        reason = on_host(self.reason, "reason")
-        codes, where = np.unique(reason, return_inverse=True)
-        words = np.array([_message(code, self.method) for code in codes], dtype=object)
-        return words[where].reshape(reason.shape)
-
-    @property
-    def failed(self) -> np.ndarray:
-        """Indices of the members without success, in the flattened batch."""
-        return np.flatnonzero(~on_host(self.success, "success"))
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, str):
-            if index in ("message", "failed") or any(index == field.name for field in fields(self)):
-                return getattr(self, index)
-            raise KeyError(index)
-        shape, index = self.status.shape, on_host(index, "the index")
-        parts = {name: members_at(getattr(self, name), shape, index) for name in _ARRAYS}
-        parts |= {name: on_host(parts[name]) for name in _ARRAYS if np.ndim(parts[name]) == 0}
-        if self.hess_inv is not None:
-            parts["hess_inv"] = members_at(self.hess_inv, shape, index)
-        if self.allvecs is not None:
-            parts["allvecs"] = [members_at(x, shape, index) for x in self.allvecs]
-        if np.ndim(parts["status"]):
-            return BatchResult(**parts, calls=self.calls, method=self.method)
-        if self.allvecs is not None:
-            parts["allvecs"] = parts["allvecs"][: 1 + parts["nit"]]
-        reason = parts.pop("reason")
-        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in parts.items()}
-        return optimize_result({"message": _message(reason, self.method), **plain})
-
-    def __len__(self) -> int:
-        return int(self.status.shape[0])
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
-
-    def __repr__(self) -> str:
-        names = ("reason", "success", "nfev", "nit")
-        reason, success, nfev, nit = (on_host(getattr(self, name), name) for name in names)
-        codes, counts = np.unique(reason, return_counts=True)
-        lines = [
-            f"BatchResult of {reason.size} members {reason.shape}, n = {self.x.shape[-1]}: "
-            f"{int(success.sum())} succeeded",
-            *(f"  {count:>8}  {_message(code, self.method)}" for code, count in zip(codes, counts, strict=True)),
-            f"  calls: {self.calls}, function values: {int(nfev.sum())}, iterations: {int(nit.sum())}",
-        ]
-        return "\n".join(lines)
-
-
-_ARRAYS = ("x", "fun", "jac", "nit", "nfev", "njev", "status", "reason", "success")
-"""Fields of a `BatchResult` that always are arrays over the members."""
-
-
-@cache
-def _message(status: int, method: str) -> str:
-    """Return SciPy's message for a status; ours, with the cure, where it has none, and after it where it is vague."""
-    words = _DIALECTS[method].messages.get(Status(status), "")
-    return words if words and not words.endswith(" ") else f"{words}{sentence(status)} {cure(status)}".rstrip()
-
-
-def _numbers(status: np.ndarray) -> np.ndarray:
-    """Return SciPy's number for each status."""
-    numbers = 0 * status
-    for own, scipys in _SCIPY_NUMBER.items():
-        numbers[status == int(own)] = scipys
-    return numbers
-
-
-def _warn(message: str) -> None:
-    """Warn in SciPy's kind, from where `minimize` was called."""
-    from scipy.optimize import OptimizeWarning
-
-    warnings.warn(message, OptimizeWarning, stacklevel=5)
-
-
 def _scipy_result(solver: Solver, objective: _Evaluated, h0: Any, iterates: Iterates | None) -> Any:
     """Return where the solver stands in SciPy's words."""
     result, method = solver.result(), solver.options.method
@@ -828,7 +501,7 @@ def _scipy_result(solver: Solver, objective: _Evaluated, h0: Any, iterates: Iter
     if solver.shape:
         h = solver.inverse_hessian() if method == "BFGS" else None
         return _batch_result(result, objective, method, h, vectors)
-    message = _message(result.status, method)
+    message = message_of(result.status, method)
     box = solver.box
     if box is not None and result.nit == 0 and result.status == _AT_A_MINIMUM and (box[0] == box[1]).all():
         message = _ALL_FIXED
@@ -839,7 +512,7 @@ def _scipy_result(solver: Solver, objective: _Evaluated, h0: Any, iterates: Iter
         "nit": result.nit,
         "nfev": result.nfev * objective.evaluations,
         "njev": result.nfev * objective.gradients,
-        "status": _SCIPY_NUMBER.get(result.status, 0),
+        "status": NUMBERS.get(result.status, 0),
         "success": result.converged,
         "message": message,
         "hess_inv": solver.inverse_hessian() if method == "BFGS" else InverseHessian(solver, h0),
@@ -875,7 +548,7 @@ def _batch_result(
     return BatchResult(
         x=result.x, fun=result.f.astype(result.x.dtype, copy=False), jac=_gradient(result, objective),
         nit=result.nit, nfev=result.nfev * objective.evaluations, njev=result.nfev * objective.gradients,
-        status=_numbers(result.status), reason=result.status, success=result.converged,
+        status=numbers_of(result.status), reason=result.status, success=result.converged,
         calls=result.calls, method=method, hess_inv=h, allvecs=vectors,
     )  # fmt: skip
 
@@ -897,74 +570,11 @@ def _show(result: Any) -> None:
     if result.success:
         print(result.message)
     else:
-        _warn(result.message)
+        warn(result.message)
     print(f"         Current function value: {result.fun:f}")
     print(f"         Iterations: {result.nit:d}")
     print(f"         Function evaluations: {result.nfev:d}")
     print(f"         Gradient evaluations: {result.njev:d}")
-
-
-def _name(method: Any, bounds: Any, constraints: Any) -> str:
-    """Return our name of `method`, which can do what is asked of it."""
-    name = _METHODS.get(method.lower()) if isinstance(method, str) else None
-    if name is None:
-        raise ValueError(f"method must be one of {', '.join(map(repr, _DIALECTS))} or None; got {method!r}")
-    if constraints is not None and constraints != () and np.size(constraints):
-        raise ValueError(
-            f"Method {method} cannot handle constraints; "
-            "use scipy.optimize.minimize with method 'SLSQP' or 'trust-constr'"
-        )
-    if bounds is not None and name != "L-BFGS-B":
-        raise ValueError(f"Method {method} cannot handle bounds; use method 'L-BFGS-B', or leave them out")
-    return name
-
-
-def _split_options(
-    options: Mapping[str, Any] | None, tol: float | None, name: str, method: str, n: int
-) -> tuple[Options, dict[str, Any]]:
-    """Return the options for the kernels, checked, and those of this face."""
-    if options is None and tol is None:
-        return _default_options(name, n), {}
-    if not (options is None or type(options) is dict or isinstance(options, Mapping)):
-        raise TypeError(f"options must be a dict of options by name; got {type(options).__name__}")
-    dialect, kernel, words = _DIALECTS[name], _defaults(name, n), _WORDS
-    face: dict[str, Any] = {}
-    unknown: list[str] = []
-    given = {} if options is None else options
-    if tol is not None:
-        kernel |= dict.fromkeys(dialect.tol, tol)
-        words = words | {key: "tol" for key in dialect.tol if key not in given}
-    for key, value in given.items():
-        if key in dialect.kernel:
-            kernel[dialect.kernel[key]] = value
-        elif key in dialect.face:
-            face[key] = value
-        else:
-            unknown.append(key)
-    if name == "BFGS":
-        if kernel["maxiter"] is None:  # SciPy's way to say the default
-            kernel["maxiter"] = _defaults(name, n)["maxiter"]
-    elif unknown:
-        if given.get("return_all"):
-            message = f"Method {method} does not support the return_all option."
-            warnings.warn(message, RuntimeWarning, stacklevel=4)
-        if "disp" in given or "iprint" in given:
-            message = "The options `disp` and `iprint` show nothing, as in SciPy 1.18; use `progress` or `callback`."
-            warnings.warn(message, DeprecationWarning, stacklevel=4)
-        unknown = [key for key in unknown if key not in ("return_all", "disp", "iprint")]
-    if unknown:
-        _warn(f"Unknown solver options: {', '.join(unknown)}")
-    return options_of(words, **kernel), face
-
-
-def _defaults(name: str, n: int) -> dict[str, Any]:
-    """Return the options in which a method differs from `Options`, for n coordinates."""
-    return {"method": name} | _DIALECTS[name].defaults | ({"maxiter": 200 * n} if name == "BFGS" else {})
-
-
-@lru_cache
-def _default_options(name: str, n: int) -> Options:
-    return options_of(**_defaults(name, n))
 
 
 def _refuse_of_compiled(jac: Any, args: Any, batch_args: Any, callback: Any, record: Any, options: Any) -> None:

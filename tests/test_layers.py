@@ -37,6 +37,7 @@ FACE = {"fastbfgs"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__.py": {
         "_version",
+        "batch_result",
         "fused",
         "kernels.advance",
         "minimize",
@@ -54,7 +55,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo.py": FACE,
     "doctor.py": FACE | {"kernels"},
     "minimize.py": {
+        "batch_result",
         "device",
+        "dialects",
         "differences",
         "driver",
         "foreign",
@@ -66,10 +69,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "observers",
         "options",
         "outcome",
+        "pieces",
         "recorder",
         "result",
         "solver",
     },
+    "pieces.py": {"batch_result", "dialects", "objective", "result"},
+    "batch_result.py": {"dialects", "foreign", "outcome", "result"},
+    "dialects.py": {"options", "result"},
     "tfp.py": {"device", "driver", "foreign", "interop", "native", "objective", "options", "result", "solver"},
     "trace.py": {"nests", "observers", "optimizers", "records"},
     "records.py": {"nests", "optimizers"},
@@ -163,8 +170,8 @@ LATER = {"__main__.py", "demo.py", "doctor.py"}
 STANDARD = set(sys.stdlib_module_names) | {"numpy"}
 GUESTS: dict[str, set[str]] = {
     "driver.py": {"collections", "contextlib", "typing", "__future__"},
+    "dialects.py": STANDARD | {"scipy"},
     "inverse.py": STANDARD | {"scipy"},
-    "minimize.py": STANDARD | {"scipy"},
     "native.py": STANDARD | {"scipy"},
     "nests.py": {"collections", "typing", "__future__"},
     "observers.py": STANDARD | {"tqdm"},
