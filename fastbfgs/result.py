@@ -37,7 +37,7 @@ _WORDS: dict[Status, tuple[str, str]] = {
     Status.ABNORMAL: (
         "No step along the steepest descent lowers f.",
         "Most likely the gradient does not belong to f: compare it with scipy.optimize.check_grad; "
-        "otherwise f jumps, or is noisy, there.",
+        "otherwise f jumps, or is noisy, there. Forward differences are coarse near a minimum; jac='3-point' is finer.",
     ),
     Status.NONFINITE_START: (
         "f or its gradient is NaN or infinite at the start.",
