@@ -6,8 +6,9 @@
 
 First the tests of tests/gpu.py: if one fails, or is skipped, nothing is measured, and the exit
 status is 1.  Then the solver's time a call, beside the time that its bytes take at the bandwidth of
-a copy, measured in the same run; whole batches, beside this machine's cores; and one large problem,
-beside torch's LBFGS if that is installed.
+a copy, measured in the same run; whole batches, beside this machine's cores, and beside JAXopt and
+Optimistix where a JAX for CUDA is installed; and one large problem, beside torch's LBFGS if that is
+installed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +29,8 @@ from typing import Any
 import numpy as np
 
 import fastbfgs
+from benchmarks.objectives import Batch, rosenbrock, rosenbrock_batch
+from benchmarks.peers import BATCHES, Stop
 
 DTYPE = np.float32
 M = 10
@@ -173,7 +177,33 @@ def a_batch(B: int, n: int) -> dict[str, Any]:
     return {
         "B": B, "n": n, "s": there, "s_on_the_cpu": here, "times_the_cpu": here / there,
         "calls": result.calls, "succeeded": float(result.success.mean()),
+        "s_in_float64": beside_jitted(x0.astype(float), options) if runs_jax() else {},
     }  # fmt: skip
+
+
+def runs_jax() -> bool:
+    """Return whether JAX is installed, and has found the GPU."""
+    return find_spec("jax") is not None and import_module("jax").default_backend() == "gpu"
+
+
+def beside_jitted(x0: np.ndarray, options: dict[str, Any]) -> dict[str, float]:
+    """Return our time, and those of the jitted solvers that are installed, compile time left out.
+
+    In float64: Optimistix' LBFGS has no float32 where JAX has both.
+    """
+    import cupy
+
+    batch, there = Batch("rosenbrock", x0, (), rosenbrock_batch, rosenbrock), cupy.asarray(x0)
+    fastbfgs.minimize(valleys, there, **options)  # compiles
+    times = {"fastbfgs": seconds(lambda: fastbfgs.minimize(valleys, there, **options), 3)}
+    for name in ("JAXopt LBFGS", "Optimistix LBFGS", "Optimistix BFGS"):
+        try:
+            run = BATCHES[name](batch, Stop(gtol=1e-2, maxiter=1000, history=M))
+        except NotImplementedError as missing:
+            print(f"left out: {name}: {missing}")
+            continue
+        times[name] = seconds(run, 2)
+    return times
 
 
 DECAY = """
