@@ -229,7 +229,7 @@ def minimize(
     >>> bool(abs(result.x - np.minimum(centre, limit)).max() < 1e-5)
     True
     """
-    if not (_runs_by_itself(fun) or callable(fun)):
+    if not (callable(fun) or _runs_by_itself(fun)):
         raise TypeError(f"fun must be callable; got {type(fun).__name__}")
     if isinstance(batch_args, list):
         raise TypeError("batch_args must be a tuple of arrays, or one array; got a list, which could be either")
