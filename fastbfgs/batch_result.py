@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fastbfgs.device import on_host
 from fastbfgs.dialects import message_of
-from fastbfgs.foreign import on_host
 from fastbfgs.outcome import optimize_result
 from fastbfgs.result import members_at
 

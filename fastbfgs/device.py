@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastbfgs import interop
-from fastbfgs.foreign import PLAIN, Library, is_cupys, library_of
+from fastbfgs.foreign import PLAIN, Library, in_numpy, is_cupys, library_of
 from fastbfgs.interop import Checked
 
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
@@ -42,6 +42,20 @@ def lender(array: Any, name: str) -> Library | None:
     if library is None or number is None:
         return library
     return OnGPU(library, cupy(f"{name}, a {library.array} on a GPU,"), number)
+
+
+def on_host(given: Any, name: str = "a result") -> Any:
+    """Return what the caller asks to see of `given`, one of our results: as `in_numpy`, and copied from a GPU."""
+    if type(given) in PLAIN:
+        return given
+    library = lender(given, name)
+    if isinstance(library, OnGPU):
+        with library.at_work():
+            return on_host(library.native(given, name))
+    if not is_cupys(given):
+        return in_numpy(given, name)
+    numbers = given.get()
+    return numbers if numbers.ndim else numbers[()]
 
 
 def cupy(purpose: str) -> Any:

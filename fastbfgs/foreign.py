@@ -327,19 +327,6 @@ def is_cupys(given: Any) -> bool:
     return any(kind.__module__.partition(".")[0] == "cupy" for kind in type(given).__mro__)
 
 
-def on_host(given: Any, name: str = "a result") -> Any:
-    """Return what the caller asks to see of `given`, one of our results: as `in_numpy`, and copied from a GPU."""
-    if type(given) in PLAIN:
-        return given
-    if not is_cupys(given):
-        library = library_of(given)
-        if library is None or library.cuda_device(given) is None:
-            return in_numpy(given, name)
-        given = import_module("cupy").from_dlpack(library.bare(given))
-    numbers = given.get()
-    return numbers if numbers.ndim else numbers[()]
-
-
 def namespace_of(array: Any) -> Any:
     """Return the module whose arrays `array` is one of: NumPy, or CuPy for what is on a GPU."""
     return np if type(array) is np.ndarray or not is_cupys(array) else import_module("cupy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from operator import le
 from typing import Any
 
@@ -146,6 +147,7 @@ def about_spread(array: Any, name: str, shape: tuple[int, ...]) -> str:
 
 
 xp = np
+at_work = nullcontext
 concatenate = np.concatenate
 """As `device.Arrays` has them."""
 

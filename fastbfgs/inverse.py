@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbfgs.foreign import on_host
+from fastbfgs.device import on_host
 from fastbfgs.outcome import become
 from fastbfgs.solver import Solver
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastbfgs.device import lender
-from fastbfgs.foreign import on_host, where_it_is
+from fastbfgs.device import lender, on_host
+from fastbfgs.foreign import where_it_is
 from fastbfgs.kernels.advance import Status
 
 __all__ = ["Result", "Status", "cure", "sentence"]

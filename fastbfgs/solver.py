@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -593,7 +592,7 @@ class Solver:
             given = given if library is None else library.argument(given, name)
             return reader.spread(given, f"result.{name}", shape, kind, "result.x")
 
-        with nullcontext() if library is None else library.at_work():
+        with reader.at_work():
             s, y = (array(f"memories[{k}]", memory) for k, memory in enumerate(memories))
             for name, memory in (("memories[0]", s), ("memories[1]", y)):
                 if not (memory.shape[1:] == x.shape and memory.dtype == dtype and len(memory)):

@@ -7,7 +7,6 @@ in README.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from numbers import Number
 from typing import Any, NamedTuple
 
@@ -282,7 +281,7 @@ def lbfgs_minimize(
         start, library = reader.enter(initial_position, "initial_position")
     else:
         reader, start, library = before.reader, before.result.x, before.library
-    with _at_work(library):
+    with reader.at_work():
         h0 = _diagonal(initial_inverse_hessian_estimate, start, library, reader)
         if before is None:
             options = _lbfgs_options(given, num_correction_pairs, start.shape[-1])
@@ -387,7 +386,7 @@ def bfgs_minimize(
     )
     reader = device.reader(initial_position, "initial_position")
     start, library = reader.enter(initial_position, "initial_position")
-    with _at_work(library):
+    with reader.at_work():
         h0 = _matrix(initial_inverse_hessian_estimate, start, validate_args, library, reader)
         solver = Solver(start, options, h0=h0, compact=compact)
 
@@ -400,11 +399,6 @@ def bfgs_minimize(
             solver, value_and_gradients_function, stopping_condition, None, report, library
         )
         return results
-
-
-def _at_work(library: foreign.Library | None) -> AbstractContextManager[Any]:
-    """Return the context in which to work with the solver's arrays."""
-    return nullcontext() if library is None else library.at_work()
 
 
 def _lbfgs_options(given: dict[str, Any], pairs: Any, n: int) -> Options:
@@ -570,7 +564,7 @@ class _Previous:
         position = getattr(given, "position", None)
         self.reader = device.reader(position, _POSITION)
         self.library = device.lender(position, _POSITION)
-        with _at_work(self.library):
+        with self.reader.at_work():
             self._read(given)
 
     def _read(self, given: Any) -> None:
@@ -626,7 +620,7 @@ class _Previous:
             field = self.library.argument(field, f"previous_optimizer_results.{name}")
         if not isinstance(field, (Number, np.generic)):
             field = self.reader.argument(field, f"previous_optimizer_results.{name}", _POSITION)
-        return field if np.ndim(field) else np.asarray(foreign.on_host(field))
+        return field if np.ndim(field) else np.asarray(device.on_host(field))
 
     def _array(self, given: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Any:
         array = self._field(given, name)
