@@ -7,8 +7,8 @@
 First the tests of tests/gpu.py: if one fails, or is skipped, nothing is measured, and the exit
 status is 1.  Then the solver's time a call, beside the time that its bytes take at the bandwidth of
 a copy, measured in the same run; whole batches, beside this machine's cores, and beside JAXopt and
-Optimistix where a JAX for CUDA is installed; and one large problem, beside torch's LBFGS if that is
-installed.
+Optimistix where a JAX for CUDA is installed; and large problems, beside torch's LBFGS if that is installed,
+and beside the CPU.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import Bounds
 
 import fastbfgs
 from benchmarks.objectives import Batch, rosenbrock, rosenbrock_batch
@@ -92,6 +93,8 @@ def measured(quick: bool) -> dict[str, Any]:
         "batch": a_batch(members, 10),
         "fits": fits_in_cuda(fits),
         "large": a_large_problem(large, bandwidth),
+        "large_bounded": beside_the_cpu("L-BFGS-B", large // 10, quick),
+        "large_bfgs": beside_the_cpu("BFGS", 2_000 if quick else 8_000, quick),
     }
 
 
@@ -275,6 +278,37 @@ def a_large_problem(n: int, bandwidth: float) -> dict[str, Any]:
     if find_spec("torch") is not None:
         figures["ms_an_iteration_torch"] = torchs(n) * 1e3
     return figures
+
+
+def beside_the_cpu(method: str, n: int, quick: bool) -> dict[str, Any]:
+    """Measure an iteration of one problem that all blocks share as kernels/grid.cuh says, here and on the CPU."""
+    import cupy
+
+    centre = np.random.default_rng(0).normal(size=n).astype(DTYPE)
+    bounds = Bounds(-0.5, 0.5) if method == "L-BFGS-B" else None
+    options = {"maxiter": 10 if quick else 30, "gtol": 0.0}
+
+    def an_iteration(xp: Any) -> float:
+        c = xp.asarray(centre)
+
+        def fun(x: Any) -> tuple[Any, Any]:
+            d = x - c
+            e = d[1:] - d[:-1]
+            g = d + d**3
+            g[1:] += 3.0 * e
+            g[:-1] -= 3.0 * e
+            return 0.5 * (d * d).sum() + 0.25 * (d**4).sum() + 1.5 * (e * e).sum(), g
+
+        def run() -> Any:
+            return fastbfgs.minimize(fun, xp.zeros(n, DTYPE), jac=True, method=method, bounds=bounds, options=options)
+
+        return seconds(run, 2) / run().nit
+
+    ours, theirs = an_iteration(cupy), an_iteration(np)
+    return {
+        "n": n, "method": method, "ms_an_iteration": ours * 1e3, "ms_on_the_cpu": theirs * 1e3,
+        "times_the_cpu": theirs / ours,
+    }  # fmt: skip
 
 
 def torchs(n: int) -> float:

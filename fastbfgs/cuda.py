@@ -31,10 +31,17 @@ By n alone, and never by B: the order of sums depends on it, and a member is to 
 Not measured yet: nothing of this has run on a GPU.
 """
 
-LARGE = 100_000
-"""Coordinates from which on all blocks share a member of L-BFGS without bounds, see kernels/large.cuh. Not measured."""
+LARGE, LARGE_BFGS = 100_000, 2_000
+"""Coordinates from which on all blocks share a member: of L-BFGS, and of BFGS, whose matrix then has 4 million numbers.
 
-_LARGE_BLOCK, _MOST_SLOTS, _MOST_SUMS = 256, 65, 8 + 5 * 65
+By n alone, as `THREADS`. Not measured: a guess, from barriers of all blocks that cost some 3 us, of which an iteration
+has 10 (BFGS) to 150 (with bounds), and from the 30 GB/s that one block may read.
+"""
+
+_GRID_BLOCK, _MOST_AT_ONCE = 256, 12
+"""As kernels/grid.cuh and group.cuh have them."""
+
+_MOST_SLOTS, _MOST_SUMS = 65, 8 + 5 * 65
 """As kernels/large.cuh has them."""
 
 RUN = np.dtype(
@@ -72,20 +79,24 @@ def source() -> str:
     return re.sub(r'#include "(\w+\.cuh)"\n', lambda found: (KERNELS / found[1]).read_text(encoding="utf-8"), text)
 
 
-def instances(dtype: Any, threads: int, method: str, bounded: bool, large: bool = False) -> dict[str, str]:
-    """Return the C++ names of the kernels of one kind of run, by their names in advance.cu."""
+def instances(dtype: Any, threads: int, method: str, bounded: bool, shared: str = "") -> dict[str, str]:
+    """Return the C++ names of the kernels of one kind of run, by their names in advance.cu.
+
+    `shared`: "large" or "grid" if all blocks share a member, as the .cuh of that name says.
+    """
     floating = "float" if dtype == np.float32 else "double"
     kind = f"{floating}, {threads}"
-    if large:
-        return {"open_all": f"open_all<{kind}>", "tell": f"tell_large<{floating}>"}
     which = f"{'BFGS' if method == 'BFGS' else 'LBFGS'}, {'true' if bounded else 'false'}"
-    return {"open_all": f"open_all<{kind}>", "points": f"points<{kind}>", "tell": f"tell<{kind}, {which}>"}
+    opening = {"open_all": f"open_all<{kind}>"}
+    if shared:
+        return opening | {"tell": f"tell_large<{floating}>" if shared == "large" else f"tell_grid<{floating}, {which}>"}
+    return opening | {"points": f"points<{kind}>", "tell": f"tell<{kind}, {which}>"}
 
 
-def instance_of_take_up(dtype: Any, threads: int, large: bool) -> str:
+def instance_of_take_up(dtype: Any, threads: int, shared: str = "") -> str:
     """Return the C++ name of the kernel that lets members go on where others stood."""
     floating = "float" if dtype == np.float32 else "double"
-    return f"take_up_large<{floating}>" if large else f"take_up<{floating}, {threads}>"
+    return f"take_up_{shared}<{floating}>" if shared else f"take_up<{floating}, {threads}>"
 
 
 OPTIONS = ("--std=c++17", "--fmad=false")
@@ -93,9 +104,9 @@ OPTIONS = ("--std=c++17", "--fmad=false")
 
 
 @cache
-def _compiled(xp: Any, device: int, names: tuple[str, ...], large: bool) -> list[Any]:
+def _compiled(xp: Any, device: int, names: tuple[str, ...], shared: bool) -> list[Any]:
     """Return the compiled kernels of these C++ names. CuPy keeps them on disk, too."""
-    module = xp.RawModule(code=source(), options=OPTIONS, name_expressions=names, enable_cooperative_groups=large)
+    module = xp.RawModule(code=source(), options=OPTIONS, name_expressions=names, enable_cooperative_groups=shared)
     return [module.get_function(name) for name in names]
 
 
@@ -124,23 +135,27 @@ class Footprint:
     itemsize : int
         Of x.
     bounded : bool
-    large_blocks : int
-        How many share a member; 0 unless it is large.
+    blocks : int
+        How many share a member; 0 if one does, or less.
+    shared : str
+        How they do, see `instances`.
     """
 
-    def __init__(self, n: int, m: int, itemsize: int, bounded: bool, large_blocks: int = 0) -> None:
+    def __init__(self, n: int, m: int, itemsize: int, bounded: bool, blocks: int = 0, shared: str = "") -> None:
         self.record = RECORD.itemsize + 8 * m + (16 * m * m if bounded else 0)
         self.vector = (4 + (2 * m if m else 1 + n)) * n
         self.fixed = 8
-        if large_blocks:
+        if shared:
+            self.fixed += 8 + 2 * 8 * blocks * (_MOST_SUMS if shared == "large" else _MOST_AT_ONCE)
+        if shared == "large":
             self.record = RECORD.itemsize + 8 * (3 * (m + 1) + 2 * (m + 1) ** 2)
             self.vector = (3 + 2 * (m + 1)) * n
-            self.fixed += 8 + 2 * 8 * large_blocks * _MOST_SUMS
         self.call = 2 * n * itemsize + 17  # x of this call and of the last; rows of both, and who has moved
         self.member = self.record + self.vector * itemsize + self.call
-        self.room = 0 if large_blocks else 8 * m
+        small = 8 * (m + (5 * m * m + 11 * m if bounded or shared else 0))
+        self.room = 0 if shared == "large" else max(1, blocks) * small
         if bounded:
-            self.room += 8 * (5 * m * m + 11 * m + 3 * n) + -(-(1 + _columns_of(n)) * n * itemsize // 8) * 8
+            self.room += 8 * 3 * n + -(-(1 + _columns_of(n)) * n * itemsize // 8) * 8
         self.formula = f"{self.member} bytes a member, and {self.room} bytes of scratch for each of at most {{groups}}"
 
     def total(self, B: int, groups: int) -> int:
@@ -248,15 +263,14 @@ class CUDA(Backend):
         self.threads = threads_of(self.n) if threads is None else threads
         self.block = max(_BLOCK, self.threads)
         processors = xp.cuda.Device(arrays.device).attributes["MultiProcessorCount"]
-        self.large = (
-            self.n >= LARGE and box is None and 0 < self.m < _MOST_SLOTS and options.norm in (np.inf, 2.0)
-            and threads is None
-        )  # fmt: skip
-        self.blocks = processors if self.large else _BLOCKS * processors
-        self.footprint = Footprint(
-            self.n, self.m, self.dtype.itemsize, box is not None, self.blocks if self.large else 0
-        )
-        groups = self.blocks * (self.block // self.threads)
+        self.shared = ""
+        if self.n >= self._most_alone() and threads is None:
+            by_tables = box is None and 0 < self.m < _MOST_SLOTS and options.norm in (np.inf, 2.0)
+            self.shared = "large" if by_tables else "grid"
+        self.blocks = processors if self.shared else _BLOCKS * processors
+        shared = (self.blocks, self.shared) if self.shared else ()
+        self.footprint = Footprint(self.n, self.m, self.dtype.itemsize, box is not None, *shared)
+        groups = 1 if self.shared else self.blocks * (self.block // self.threads)
         self._require_memory(groups)
 
         size = self.footprint
@@ -294,11 +308,12 @@ class CUDA(Backend):
             self._run[name] = value
         for name in "c1 c2 gtol ftol frtol fatol xtol xrtol norm maxiter maxfun maxls".split():
             self._run[name] = getattr(options, name)
-        names = instances(self.dtype, self.threads, options.method, box is not None, self.large)
-        kernels = _compiled(xp, arrays.device, tuple(names.values()), self.large)
+        names = instances(self.dtype, self.threads, options.method, box is not None, self.shared)
+        kernels = _compiled(xp, arrays.device, tuple(names.values()), bool(self.shared))
         self._kernels = dict(zip(names, kernels, strict=True))
-        if self.large:
-            self._sums = xp.empty((2, self.blocks, _MOST_SUMS), np.float64)
+        if self.shared:
+            most = _MOST_SUMS if self.shared == "large" else _MOST_AT_ONCE
+            self._sums = xp.empty((2, self.blocks, most), np.float64)
             self._arrived = xp.zeros(1, np.uint64)
         self._launch("open_all", self.B, np.int64(self.B), x0)
         self.all_rows = xp.arange(self.B, dtype=np.int64)
@@ -316,6 +331,10 @@ class CUDA(Backend):
                 "fewer pairs, or use float32."
             )
 
+    def _most_alone(self) -> int:
+        """Return from how many coordinates on all blocks share a member."""
+        return LARGE_BFGS if self.method == "BFGS" else LARGE
+
     def _free(self) -> int:
         """Return how many bytes of device memory can still be had."""
         pool = self.xp.get_default_memory_pool()
@@ -330,14 +349,14 @@ class CUDA(Backend):
             self._kernels[name]((blocks,), (self.block,), (self._run, *arguments))
 
     def _share(self, name: str, count: int, *arguments: Any) -> None:
-        """Launch a kernel of all blocks over `count` large members, one after another."""
+        """Launch a kernel of all blocks over `count` members, one after another."""
         if count:
             arguments += (self._sums, self._arrived)
-            self._kernels[name]((self.blocks,), (_LARGE_BLOCK,), (self._run, *arguments))
+            self._kernels[name]((self.blocks,), (_GRID_BLOCK,), (self._run, *arguments))
 
     def _ring(self) -> Any:
         """Return the slots of all members, (B, slots, 2, n), a view; of each the s, or p, and the y."""
-        first, slots = (3, self.m + 1) if self.large else (4, self.m)
+        first, slots = (3, self.m + 1) if self.shared == "large" else (4, self.m)
         return self.vectors[:, first * self.n :].reshape(self.B, slots, 2, self.n)
 
     def _field(self, name: str) -> Any:
@@ -355,7 +374,7 @@ class CUDA(Backend):
         if told is rows:
             return x
         x = self.xp.empty((len(rows), self.n), self.dtype)
-        if self.large:
+        if self.shared:
             nothing = _NULL, np.int32(0), _NULL
             self._share("tell", len(rows), self._rows(rows), np.int64(len(rows)), *nothing, x, _NULL)
         else:
@@ -379,7 +398,7 @@ class CUDA(Backend):
         g = self.arrays.gradients(g, count, self.n, self.dtype, source)
         x = self.xp.empty((count, self.n), self.dtype)
         narrow = np.int32(f.dtype == np.float32)
-        launch = self._share if self.large else self._launch
+        launch = self._share if self.shared else self._launch
         launch("tell", count, self._rows(rows), np.int64(count), f, narrow, g, x, self._moved)
         self._next, self._told = (rows, x), count
         self._read = f, g  # kept until the next call: by then another library has waited for this one
@@ -417,8 +436,8 @@ class CUDA(Backend):
             If the objective does not compile, or its data are on another device.
         """
         xp, n = self.xp, self.n
-        if self.large:
-            raise ValueError(f"a CudaObjective is for members of less than {LARGE} coordinates; got {n}")
+        if self.shared:
+            raise ValueError(f"a CudaObjective is for members of less than {self._most_alone()} coordinates; got {n}")
         blocks = min(self.blocks, -(-self.B // _BLOCK))
         threads = blocks * _BLOCK
         needed = threads * (self.footprint.room + 2 * n * self.dtype.itemsize)
@@ -543,7 +562,7 @@ class CUDA(Backend):
         """Return copies of the records' fixed part (B, bytes), and of x | g | p | g_lo (B, 4 n)."""
         n = self.n
         vectors = self.vectors[:, : 4 * n].copy()
-        if self.large:
+        if self.shared == "large":
             vectors[:, 2 * n : 3 * n] = self._ring()[self.all_rows, self._field("head").astype(np.int64), 0]
             vectors[:, 3 * n :] = self.vectors[:, 2 * n : 3 * n]
         return self.records[:, : RECORD.itemsize].copy(), vectors
@@ -575,9 +594,9 @@ class CUDA(Backend):
             "status": xp.where(status >= 0, status, self._field("status")),
         }.items():
             self._field(name)[...] = there
-        name = instance_of_take_up(self.dtype, self.threads, self.large)
-        (self._kernels["take_up"],) = _compiled(xp, self.arrays.device, (name,), self.large)
-        launch = self._share if self.large else self._launch
+        name = instance_of_take_up(self.dtype, self.threads, self.shared)
+        (self._kernels["take_up"],) = _compiled(xp, self.arrays.device, (name,), bool(self.shared))
+        launch = self._share if self.shared else self._launch
         launch("take_up", self.B, np.int64(self.B), s, y, status, ~ours, vectors)
         self._recount()
 

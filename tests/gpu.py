@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import cupy
 import numpy as np
 import pytest
+from scipy.optimize import Bounds
 
 import fastbfgs
 from fastbfgs import Options, Solver
@@ -20,12 +21,16 @@ from fastbfgs.cuda import CUDA
 from fastbfgs.device import Arrays
 from tests import test_cuda, test_device_resume
 from tests.test_cuda import (  # noqa: F401
+    test_a_grid_takes_the_way_of_the_cpu,
     test_a_pair_that_is_not_learnt_keeps_the_oldest,
     test_blocks_agree_in_whatever_order_they_take_turns,
     test_blocks_take_several_panels_each,
     test_every_option_and_every_end,
     test_four_threads_have_the_bits_of_one_where_nothing_is_left_over,
+    test_grids_have_every_option_and_every_end,
+    test_grids_solve_problems_within_bounds,
     test_initial_inverse_hessians,
+    test_initial_inverse_hessians_of_grids,
     test_large_members_have_every_option_and_every_end,
     test_large_members_take_the_way_of_the_cpu,
     test_more_threads_solve_the_same_problems,
@@ -166,6 +171,22 @@ def test_very_many_coordinates(B, n, dtype):
     ]
     assert bool(results[0].success.all())
     assert float(abs(results[0].x - c).max()) < 1e-2
+    np.testing.assert_array_equal(results[0].x.get(), results[1].x.get())
+
+
+@DTYPES
+@pytest.mark.parametrize(("method", "B", "n"), [("L-BFGS-B", 1, 10**6), ("L-BFGS-B", 3, 150_000), ("BFGS", 2, 2500)])
+def test_very_many_coordinates_within_bounds_and_with_a_matrix(method, B, n, dtype):
+    x0, c = (cupy.asarray(each) for each in data(B, n, dtype))
+    options = {"gtol": 1e-2 if dtype == np.float32 else 1e-6, "ftol": 0.0}
+    bounds = Bounds(-0.5, 1.0) if method == "L-BFGS-B" else None
+    results = [
+        fastbfgs.minimize(bowls, x0, jac=True, batch_args=(c,), method=method, bounds=bounds, options=options)
+        for _ in range(2)
+    ]
+    assert bool(results[0].success.all())
+    there = c if bounds is None else cupy.clip(c, -0.5, 1.0)
+    assert float(abs(results[0].x - there).max()) < 1e-2
     np.testing.assert_array_equal(results[0].x.get(), results[1].x.get())
 
 

@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -25,10 +26,13 @@ using std::fabs, std::fmax, std::fmin, std::ilogb, std::isfinite, std::ldexp, st
 
 #define __device__ inline
 #define __forceinline__
+#define __noinline__
 #define __global__
 #define __launch_bounds__(...)
 #define __shared__ static                                   // for blocks that run one after another
-#define SHARED(type, name) type &name = *static_cast<type *>(shared_by_block(sizeof(type)))
+#define SHARED(type, name) \
+    static char key_of_##name; \
+    type &name = *static_cast<type *>(shared_by_block(&key_of_##name, sizeof(type)))
 
 namespace {
 
@@ -65,7 +69,7 @@ struct Machine {
     // By block: its own, then one for each lane that a mask begins at.
     std::vector<std::vector<Barrier>> barriers;
     std::vector<std::vector<std::uint64_t>> slots;          // what each of its threads shows to the others
-    std::vector<std::vector<char>> shared;
+    std::vector<std::map<const void *, std::vector<char>>> shared;
     bool progress = false;
     std::string error;
 } machine;
@@ -118,9 +122,9 @@ void wait_in_warp(unsigned mask, const char *kind) {
     wait(machine.barriers[blockIdx.x][1 + 32 * warp + __builtin_ctz(mask)], __builtin_popcount(mask), kind, mask);
 }
 
-void *shared_by_block(std::size_t size) {
-    auto &room = machine.shared[blockIdx.x];
-    if (room.size() < size)
+void *shared_by_block(const void *key, std::size_t size) {
+    auto &room = machine.shared[blockIdx.x][key];
+    if (room.empty())
         room.resize(size);
     return room.data();
 }
@@ -191,22 +195,6 @@ inline double __shfl_xor_sync(unsigned mask, double value, int k) {
     std::memcpy(&other, &slots[(me & ~31u) | ((me % 32) ^ (unsigned)k)], sizeof other);
     wait_in_warp(mask, "__shfl_xor_sync, read");
     return other;
-}
-
-inline unsigned __ballot_sync(unsigned mask, bool claim) {
-    auto &slots = machine.slots[blockIdx.x];
-    slots[threadIdx.x] = claim;
-    wait_in_warp(mask, "__ballot_sync");
-    unsigned those = 0;
-    for (unsigned lane = 0; lane < 32; lane++)
-        if (mask >> lane & 1)
-            those |= (unsigned)slots[(threadIdx.x & ~31u) + lane] << lane;
-    wait_in_warp(mask, "__ballot_sync, read");
-    return those;
-}
-
-inline int __popc(unsigned bits) {
-    return __builtin_popcount(bits);
 }
 
 inline unsigned long long atomicAdd(unsigned long long *sum, unsigned long long value) {
@@ -308,31 +296,43 @@ bool launch_of(const std::string &name, void **arguments, std::function<void()> 
 }
 
 template <typename floating>
-bool launch_large(const std::string &name, void **arguments, std::function<void()> &body) {
+bool launch_shared(const std::string &name, void **arguments, std::function<void()> &body) {
     auto &run = at<Run<floating>>(arguments, 0);
-    const std::string kind = sizeof(floating) == 4 ? "<float>" : "<double>";
-    if (name == "tell_large" + kind)
+    const auto told = [&](auto kernel) {
         body = [=, &run] {
-            tell_large<floating>(run, at<const Index *>(arguments, 1), at<Index>(arguments, 2),
-                                 at<const void *>(arguments, 3), at<int>(arguments, 4),
-                                 at<const floating *>(arguments, 5), at<floating *>(arguments, 6),
-                                 at<unsigned char *>(arguments, 7), at<double *>(arguments, 8),
-                                 at<unsigned long long *>(arguments, 9));
+            kernel(run, at<const Index *>(arguments, 1), at<Index>(arguments, 2), at<const void *>(arguments, 3),
+                   at<int>(arguments, 4), at<const floating *>(arguments, 5), at<floating *>(arguments, 6),
+                   at<unsigned char *>(arguments, 7), at<double *>(arguments, 8),
+                   at<unsigned long long *>(arguments, 9));
         };
-    else if (name == "take_up_large" + kind)
+    };
+    const auto taken_up = [&](auto kernel) {
         body = [=, &run] {
-            take_up_large<floating>(
-                run, at<Index>(arguments, 1), at<const floating *>(arguments, 2), at<const floating *>(arguments, 3),
-                at<const int *>(arguments, 4), at<const bool *>(arguments, 5), at<const floating *>(arguments, 6),
-                at<double *>(arguments, 7), at<unsigned long long *>(arguments, 8));
+            kernel(run, at<Index>(arguments, 1), at<const floating *>(arguments, 2), at<const floating *>(arguments, 3),
+                   at<const int *>(arguments, 4), at<const bool *>(arguments, 5), at<const floating *>(arguments, 6),
+                   at<double *>(arguments, 7), at<unsigned long long *>(arguments, 8));
         };
+    };
+    const std::string kind = sizeof(floating) == 4 ? "float" : "double";
+    if (name == "tell_large<" + kind + ">")
+        told(tell_large<floating>);
+    else if (name == "tell_grid<" + kind + ", LBFGS, false>")
+        told(tell_grid<floating, LBFGS, false>);
+    else if (name == "tell_grid<" + kind + ", BFGS, false>")
+        told(tell_grid<floating, BFGS, false>);
+    else if (name == "tell_grid<" + kind + ", LBFGS, true>")
+        told(tell_grid<floating, LBFGS, true>);
+    else if (name == "take_up_large<" + kind + ">")
+        taken_up(take_up_large<floating>);
+    else if (name == "take_up_grid<" + kind + ">")
+        taken_up(take_up_grid<floating>);
     else
         return false;
     return true;
 }
 
 bool launch_any(const std::string &name, void **arguments, std::function<void()> &body) {
-    return launch_large<float>(name, arguments, body) || launch_large<double>(name, arguments, body)
+    return launch_shared<float>(name, arguments, body) || launch_shared<double>(name, arguments, body)
         || launch_of<1>(name, arguments, body) || launch_of<4>(name, arguments, body)
         || launch_of<8>(name, arguments, body) || launch_of<16>(name, arguments, body)
         || launch_of<32>(name, arguments, body) || launch_of<128>(name, arguments, body)
@@ -352,7 +352,7 @@ const char *launch(const char *name, unsigned grid, unsigned block, void **argum
         machine.error = std::string("not built for the host: ") + name;
     gridDim.x = grid;
     blockDim.x = block;
-    if (std::strstr(name, "_large<") != nullptr)
+    if (std::strstr(name, "_large<") != nullptr || std::strstr(name, "_grid<") != nullptr)
         run_blocks(0, grid, order);
     else
         for (unsigned first = 0; first < grid && machine.error.empty(); first++)

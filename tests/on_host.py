@@ -389,7 +389,7 @@ class Function:
 class RawModule:
     def __init__(self, code: str, options, name_expressions, enable_cooperative_groups=False) -> None:
         assert options == OPTIONS
-        assert enable_cooperative_groups == any("large" in name for name in name_expressions)
+        assert enable_cooperative_groups == any("_large" in name or "_grid" in name for name in name_expressions)
         self.names = name_expressions
         self.code = None if code == source() else code
 

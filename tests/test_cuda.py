@@ -322,10 +322,11 @@ def test_more_threads_solve_the_same_problems(threads, name):
 # All blocks for a member
 
 
-def large(x0, options, h0=None) -> CUDA:
+def large(x0, options, h0=None, box=None, shared="large") -> CUDA:
     start = xp.array(x0)
-    backend = CUDA(start, options, None if h0 is None else xp.array(h0), None, Arrays(start))
-    assert backend.large
+    given = (None if array is None else xp.array(array) for array in (h0, box))
+    backend = CUDA(start, options, *given, Arrays(start))
+    assert backend.shared == shared
     return backend
 
 
@@ -445,6 +446,116 @@ def test_the_pairs_of_large_members(monkeypatch):
             np.testing.assert_allclose(ours.get(), theirs, 1e-6, 1e-9)
 
 
+GRIDS = pytest.mark.parametrize(
+    ("method", "keywords"),
+    [("L-BFGS-B", {}), ("BFGS", {}), ("L-BFGS", {"norm": 3.0}), ("L-BFGS", {"history": 70})],
+    ids=["bounds", "matrix", "norm", "many pairs"],
+)
+
+
+def share_all_from(monkeypatch, n: int) -> None:
+    """Let all blocks share members of n coordinates and more."""
+    monkeypatch.setattr(cuda, "LARGE", n)
+    monkeypatch.setattr(cuda, "LARGE_BFGS", n)
+
+
+@DTYPES
+@pytest.mark.parametrize("n", [40, 700])
+@GRIDS
+def test_a_grid_takes_the_way_of_the_cpu(method, keywords, n, dtype, monkeypatch):
+    share_all_from(monkeypatch, 40)
+    n = min(n, 90) if method == "BFGS" else n
+    fun, x0, box = walls(n, dtype)
+    box = box if method == "L-BFGS-B" else None
+    options = Options(method=method, ftol=0.0, gtol=1e-5 if dtype == np.float64 else 1e-2, **keywords)
+    ours, theirs = [], []
+    backend = run_of(large(x0, options, box=box, shared="grid"), fun, points=ours)
+    cpu = CPU(x0, options, None, box, 1)
+    while (cpu.statuses() < 0).any():
+        theirs.append(cpu.points(np.arange(2)))
+        f, g = fun(theirs[-1])
+        cpu.tell(np.arange(2), f.astype(np.float64), g)
+    close = {"rtol": 1e-6, "atol": 1e-8} if dtype == np.float64 else {"rtol": 1e-2, "atol": 1e-2}
+    for a, b in zip(ours[:12], theirs[:12], strict=True):
+        np.testing.assert_allclose(a, b, **close)
+    np.testing.assert_array_equal(backend.statuses().get(), cpu.statuses())
+    np.testing.assert_allclose(backend.snapshot()[1].get(), cpu.snapshot()[1], 1e-3, 1e-6)
+    assert abs(len(ours) - len(theirs)) <= 2
+    if box is not None:
+        x = backend.snapshot()[0].get()
+        assert ((box[0] <= x) & (x <= box[1])).all() and ((x == box[0]) | (x == box[1])).mean() > 0.3
+
+
+@DTYPES
+@GRIDS
+def test_a_grid_has_the_same_bits_in_whatever_order_its_threads_take_turns(method, keywords, dtype, monkeypatch):
+    share_all_from(monkeypatch, 40)
+    fun, x0, box = walls(60 if method == "BFGS" else 530, dtype)
+    box = box if method == "L-BFGS-B" else None
+    made = []
+    for order in (0, 1, 5):
+        monkeypatch.setattr(on_host, "order", order)
+        options = Options(method=method, ftol=0.0, **keywords)
+        made.append(run_of(large(x0, options, box=box, shared="grid"), fun, most=7))
+    for other in made[1:]:
+        np.testing.assert_array_equal(made[0].records.get(), other.records.get())
+        np.testing.assert_array_equal(made[0].vectors.get(), other.vectors.get())
+
+
+@DTYPES
+@pytest.mark.parametrize("end", [end for end in ENDS if "norm" not in end])
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_grids_have_every_option_and_every_end(method, end, dtype, monkeypatch):
+    share_all_from(monkeypatch, 3)
+    keywords, expected = ENDS[end]
+    if method == "BFGS":
+        keywords = {name: value for name, value in keywords.items() if name != "history"}
+    x0 = np.full((7, 3), [1.0, 2.0, 3.0], dtype) * np.array([[1], [1], [2], [1], [1], [1], [0.01]], dtype)
+    box = np.array([[-100, 0.25, -np.inf], [100, 200, 300]], dtype) if method == "L-BFGS-B" else None
+    x0 = np.clip(x0, *box) if box is not None else x0
+    options = Options(method=method, **keywords)
+    cpu = run(strange, x0, options, box=box).cpu
+    backend = run_of(large(x0, options, box=box, shared="grid"), strange)
+    assert expected <= {Status(status).name for status in backend.statuses().get()}
+    if "no tolerance" not in end:  # there rounding says which end it is
+        np.testing.assert_array_equal(backend.statuses().get()[:5], cpu.statuses()[:5])
+        np.testing.assert_allclose(backend.snapshot()[4].get()[:5], cpu.snapshot()[4][:5], atol=1)
+
+
+@DTYPES
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
+@pytest.mark.parametrize("scale", [None, True])
+def test_initial_inverse_hessians_of_grids(scale, own, dtype, monkeypatch):
+    share_all_from(monkeypatch, 4)
+    rng = np.random.default_rng(8)
+    fun, x0 = quartics(rng, 4, dtype)
+    factor = rng.uniform(-0.2, 0.2, (len(x0), 4, 4)) + np.eye(4)
+    h0 = (factor @ factor.swapaxes(1, 2)).astype(dtype)
+    h0 = h0 if own else h0[0]
+    options, points = Options(method="BFGS", scale_h0=scale, maxfun=12), []
+    backend = run_of(large(x0, options, h0, shared="grid"), fun, points=points)
+    cpu = CPU(x0, options, h0, None, 1)
+    for point in points:
+        theirs = cpu.points(np.arange(5))
+        np.testing.assert_allclose(point, theirs, **({"rtol": 1e-6} if dtype == np.float64 else {"rtol": 1e-2}))
+        f, g = fun(theirs)
+        cpu.tell(np.arange(5), f.astype(np.float64), g)
+    np.testing.assert_allclose(backend.inverse_hessians().get(), cpu.inverse_hessians(), 1e-2, 1e-3)
+
+
+@pytest.mark.parametrize("name", ["biggsb1_25", "qrtquad_12"])
+def test_grids_solve_problems_within_bounds(name, monkeypatch):
+    share_all_from(monkeypatch, 3)
+    problem = by_name(name)
+    x0 = np.clip(starts(problem, 2, 0.1, np.random.default_rng(1)), problem.lower, problem.upper)
+    box, options = box_of(problem, x0), Options(method="L-BFGS-B", maxfun=40)
+    theirs = run(problem.fun, x0, options, box=box).cpu.snapshot()
+    ours = [array.get() for array in run_of(large(x0, options, box=box, shared="grid"), problem.fun).snapshot()]
+    alike = ours[5] == theirs[5]  # rounding may lead to another minimum, or past the last evaluation
+    assert alike.mean() >= 0.5
+    np.testing.assert_allclose(ours[1][alike], theirs[1][alike], 1e-2, 1e-6)
+
+
 # ----------------------------------------------------------------------------------------------
 # The backend
 
@@ -484,8 +595,14 @@ def test_what_is_taken_is_what_the_formula_says(method, bounded):
     assert sum(array.nbytes for array in held) + per_call == backend.footprint.total(2, 10**6)
 
 
-def test_what_large_members_take_is_what_the_formula_says(monkeypatch):
-    monkeypatch.setattr(cuda, "LARGE", 40)
-    backend = large(walls(50, np.float32)[1], Options())
+@pytest.mark.parametrize(
+    ("method", "norm", "shared"),
+    [("L-BFGS", np.inf, "large"), ("L-BFGS", 3.0, "grid"), ("BFGS", np.inf, "grid"), ("L-BFGS-B", np.inf, "grid")],
+)
+def test_what_large_members_take_is_what_the_formula_says(method, norm, shared, monkeypatch):
+    share_all_from(monkeypatch, 40)
+    _, x0, box = walls(50, np.float32)
+    options = Options(method=method, norm=norm)
+    backend = large(x0, options, box=box if method == "L-BFGS-B" else None, shared=shared)
     held = (backend.records, backend.vectors, backend._room, backend._finished, backend._sums, backend._arrived)
-    assert sum(array.nbytes for array in held) + 2 * backend.footprint.call == backend.footprint.total(2, 10**6)
+    assert sum(array.nbytes for array in held) + 2 * backend.footprint.call == backend.footprint.total(2, 1)

@@ -747,6 +747,26 @@ def test_a_record_of_large_members(dtype, monkeypatch):
     np.testing.assert_array_equal(np.concatenate(steps), paths.s.get()[: 1 + int(result.nit[1]), 1])
 
 
+@pytest.mark.parametrize("method", ["L-BFGS-B", "BFGS"])
+def test_members_that_all_blocks_share(method, monkeypatch):
+    """One after another, in whole runs that the members leave as they finish."""
+    monkeypatch.setattr(cuda, "LARGE", 40)
+    monkeypatch.setattr(cuda, "LARGE_BFGS", 40)
+    x0, c = data(3, 50)
+    x0[2] = c[2]  # has converged at its start
+    bounds = [(-0.5, 1.0)] * 50 if method == "L-BFGS-B" else None
+    x0 = np.clip(x0, -0.5, 1.0) if bounds else x0
+    ours, theirs = (
+        fastbfgs.minimize(bowls, kind(x0), jac=True, batch_args=(kind(c),), method=method, bounds=bounds)
+        for kind in (xp.array, np.asarray)
+    )
+    assert bool(ours.success.all()) and ours.message.tolist() == theirs.message.tolist()
+    np.testing.assert_array_equal(ours.nit.get(), theirs.nit)
+    np.testing.assert_allclose(ours.x.get(), theirs.x, 1e-6, 1e-9)
+    one = fastbfgs.minimize(bowls, xp.array(x0[0]), (xp.array(c[0]),), jac=True, method=method, bounds=bounds)
+    np.testing.assert_array_equal(one.x.get(), ours.x[0].get())
+
+
 def test_arrays_that_say_more_of_themselves_are_read_as_cupys(monkeypatch):
     """CuPy's may have all that the array standard asks for, and are not in memory that NumPy can read."""
     monkeypatch.setattr(on_host.ndarray, "__dlpack__", None, raising=False)

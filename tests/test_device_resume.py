@@ -117,9 +117,9 @@ def test_more_threads_go_on_as_if_never_stopped(n):
 
 @DTYPES
 @pytest.mark.parametrize("given", [None, "shared", "own"])
-@pytest.mark.parametrize("norm", [np.inf, 2.0])
+@pytest.mark.parametrize("norm", [np.inf, 2.0, 3.0])
 def test_large_members_go_on_as_if_never_stopped(norm, given, dtype, monkeypatch):
-    """Their tables are formed anew, of the same sums in the same order."""
+    """Their tables are formed anew, of the same sums in the same order. With the norm of order 3 they are a grid's."""
     monkeypatch.setattr(cuda, "LARGE", 40)
     n = 1300 if given is None else 50  # several panels, or one
     x0 = xp.array(starts(2, n, dtype=dtype))

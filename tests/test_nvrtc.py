@@ -96,7 +96,7 @@ def test_every_kernel_compiles_without_spills(architecture, dtype, threads, meth
 
 @pytest.mark.parametrize(("architecture", "dtype", "threads"), sorted({each[:3] for each in CHOSEN}))
 def test_what_takes_members_up_compiles_without_spills(architecture, dtype, threads):
-    name = instance_of_take_up(np.dtype(dtype), threads, False)
+    name = instance_of_take_up(np.dtype(dtype), threads)
     log, code = Compiler(LIBRARIES[-1]).compile(source(), [name], architecture)
     assert code[:4] == b"\x7fELF"
     assert re.search(r"Compiling entry function '\w*take_up\w*'", log)
@@ -118,10 +118,13 @@ def test_whole_runs_compile_without_spills(architecture, floating, method):
 
 @pytest.mark.parametrize(("architecture", "dtype"), [("sm_90", np.float32), ("sm_80", np.float64)])
 def test_the_kernels_for_large_members_compile_without_spills(architecture, dtype):
-    names = [instances(dtype, 256, "L-BFGS", False, large=True)["tell"], instance_of_take_up(dtype, 256, True)]
+    kinds = [("L-BFGS", "large"), *((method, "grid") for method in METHODS)]
+    names = [instances(dtype, 256, method, method == "L-BFGS-B", shared)["tell"] for method, shared in kinds]
+    names += [instance_of_take_up(dtype, 256, shared) for shared in ("large", "grid")]
     log, code = Compiler(LIBRARIES[-1]).compile(source(), names, architecture)
     assert code[:4] == b"\x7fELF"
-    for name in ("tell_large", "take_up_large"):
+    assert "warning" not in log, log
+    for name in ("tell_large", "tell_grid", "take_up_large", "take_up_grid"):
         assert re.search(rf"Compiling entry function '\w*{name}\w*'", log)
     assert set(re.findall(r"(\d+) bytes spill", log)) == {"0"}, log
 

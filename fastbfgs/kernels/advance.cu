@@ -4,6 +4,7 @@
 // A group of threads takes one member after another, `groups` apart. A launch serves all members of a call.
 
 #include "group.cuh"
+#include "grid.cuh"
 #include "state.cuh"
 #include "vectors.cuh"
 #include "wolfe.cuh"
@@ -32,19 +33,38 @@ __device__ Member *member_of(const Run<floating> &run, Index b) {
     return (Member *)(run.records + b * run.record_size);
 }
 
-/// Lay out the scratch of group number `group`, for member b.
+/// Lay out scratch for member b: small matrices and vectors, and rooms of n numbers.
 template <typename floating>
-__device__ Work work_of(const Run<floating> &run, Index group, Index b) {
-    const Index n = run.rules.n, m = run.rules.m;
+__device__ Work work_in(const Run<floating> &run, Index b, double *small, double *wide) {
+    const Index n = run.rules.n;
     Work work;
     work.rho = (double *)(member_of(run, b) + 1);
-    work.a = (double *)(run.room + group * run.room_size);
-    work.small = work.a + m;
-    work.t = work.small + compact_size(m);
+    work.a = small;
+    work.small = small + run.rules.m;
+    work.t = wide;
     work.r = work.t + n;
     work.order = (Index *)(work.r + n);
     work.columns = work.order + n;
     return work;
+}
+
+__device__ __forceinline__ Index small_size(Index m) {
+    return m + compact_size(m);
+}
+
+/// The scratch of group number `group`.
+template <typename floating>
+__device__ Work work_of(const Run<floating> &run, Index group, Index b) {
+    double *room = (double *)(run.room + group * run.room_size);
+    return work_in(run, b, room, room + small_size(run.rules.m));
+}
+
+/// The scratch of a grid: each block has small rooms of its own.
+template <typename floating>
+__device__ Work work_of_grid(const Run<floating> &run, Index b) {
+    double *room = (double *)run.room;
+    const Index size = small_size(run.rules.m);
+    return work_in(run, b, room + blockIdx.x * size, room + gridDim.x * size);
 }
 
 /// Put the members at their starts, x0 (B, n).
@@ -87,34 +107,27 @@ __global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, 2) points(
     }
 }
 
-/// Take f (count), of float32 if `narrow`, else of float64, and g (count, n), for `rows` (count) or all members; x is
-/// then as `points` gives it, and moved (count) says who has a new iterate.
+/// Take f[k], of float32 if `narrow`, else of float64, and row k of g, for member b; row k of x is then as `points`
+/// gives it, and moved[k] says whether it has a new iterate. Without f, only x is set.
 ///
-/// METHOD and BOUNDED are what the rules and the members say, too: an instance holds no more than it needs.
-template <typename floating, int SIZE, Method METHOD, bool BOUNDED>
-__global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, SIZE > 128 || BOUNDED ? 1 : 3) tell(
-    Run<floating> run, const Index *rows, Index count, const void *f, int narrow, const floating *g, floating *x,
-    unsigned char *moved
+/// METHOD and BOUNDED are what the rules and the member say, too: an instance holds no more than it needs.
+template <Method METHOD, bool BOUNDED, class Group, typename floating>
+__device__ __forceinline__ void tell_one(
+    Group &group, const Run<floating> &run, const Rules &rules, const Work &work, Index b, Index k, const void *f,
+    int narrow, const floating *g, floating *x, unsigned char *moved
 ) {
-    Group<SIZE> group;
-    Rules rules = run.rules;
-    rules.method = METHOD;
-    rules.tables = BOUNDED;
-    const Index n = rules.n, groups = gridDim.x * (Index)(blockDim.x / SIZE);
-    const Index first = blockIdx.x * (Index)(blockDim.x / SIZE) + threadIdx.x / SIZE;
-    for (Index k = first; k < count; k += groups) {
-        const Index b = rows == nullptr ? k : rows[k];
-        Member *stored = member_of(run, b);
-        floating *v = run.vectors + b * run.vector_size;
-        const floating *h0 = run.h0 == nullptr ? nullptr : run.h0 + b * run.h0_size;
-        const floating *box = BOUNDED ? run.box + b * run.box_size : nullptr;
-        Member member = *stored;
-        if (!BOUNDED)
-            member.bounded = false;
+    const Index n = rules.n;
+    Member *stored = member_of(run, b);
+    floating *v = run.vectors + b * run.vector_size;
+    const floating *h0 = run.h0 == nullptr ? nullptr : run.h0 + b * run.h0_size;
+    const floating *box = BOUNDED ? run.box + b * run.box_size : nullptr;
+    Member member = *stored;
+    if (!BOUNDED)
+        member.bounded = false;
+    if (f != nullptr) {
         bool took = false;
         if (member.status < 0) {
             const double value = narrow ? (double)((const float *)f)[k] : ((const double *)f)[k];
-            const Work work = work_of(run, first, b);
             const long long nit = member.nit;
             if (advance(group, rules, member, v, h0, box, work, value, g + k * n)) {
                 group.sync();                               // every thread has its copy
@@ -133,43 +146,103 @@ __global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, SIZE > 128 || BOUNDED
         }
         if (group.leads())
             moved[k] = took;
-        point(group, rules, member, v, box, x + k * n);
+    }
+    point(group, rules, member, v, box, x + k * n);
+}
+
+/// What an instance knows of the rules.
+__device__ __forceinline__ Rules rules_of(const Rules &given, Method method, bool bounded) {
+    Rules rules = given;
+    rules.method = method;
+    rules.tables = bounded;
+    return rules;
+}
+
+/// Take f (count) and g (count, n) for `rows` (count) or all members, see `tell_one`.
+template <typename floating, int SIZE, Method METHOD, bool BOUNDED>
+__global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, SIZE > 128 || BOUNDED ? 1 : 3) tell(
+    Run<floating> run, const Index *rows, Index count, const void *f, int narrow, const floating *g, floating *x,
+    unsigned char *moved
+) {
+    Group<SIZE> group;
+    const Rules rules = rules_of(run.rules, METHOD, BOUNDED);
+    const Index groups = gridDim.x * (Index)(blockDim.x / SIZE);
+    const Index first = blockIdx.x * (Index)(blockDim.x / SIZE) + threadIdx.x / SIZE;
+    for (Index k = first; k < count; k += groups) {
+        const Index b = rows == nullptr ? k : rows[k];
+        tell_one<METHOD, BOUNDED>(group, run, rules, work_of(run, first, b), b, k, f, narrow, g, x, moved);
     }
 }
 
-/// Give the members the pairs s, y (m, B, n) of L-BFGS, oldest first. Those whose `status` (B) is negative run on: with
-/// the search that `searches` (B, 4 n) tell of, x | g | p | g_lo, or with a new one if `anew` (B).
+/// The same in a cooperative launch, all blocks of which take one member after another. Without f as `points`.
+template <typename floating, Method METHOD, bool BOUNDED>
+__global__ void __launch_bounds__(GRID_BLOCK, 1) tell_grid(
+    Run<floating> run, const Index *rows, Index count, const void *f, int narrow, const floating *g, floating *x,
+    unsigned char *moved, double *sums, unsigned long long *arrived
+) {
+    Grid grid(sums, arrived);
+    const Rules rules = rules_of(run.rules, METHOD, BOUNDED);
+    for (Index k = 0; k < count; k++) {
+        const Index b = rows == nullptr ? k : rows[k];
+        tell_one<METHOD, BOUNDED>(grid, run, rules, work_of_grid(run, b), b, k, f, narrow, g, x, moved);
+    }
+}
+
+/// Give member b the pairs s, y (m, B, n) of L-BFGS, oldest first. If its `status` is negative it runs on: with the
+/// search that `search` (4 n) tells of, x | g | p | g_lo, or with a new one if `anew`.
+template <class Group, typename floating>
+__device__ __forceinline__ void take_up_one(
+    Group &group, const Run<floating> &run, const Rules &rules, const Work &work, Index B, Index b, const floating *s,
+    const floating *y, int status, bool anew, const floating *search
+) {
+    const Index n = rules.n;
+    Member *stored = member_of(run, b);
+    floating *v = run.vectors + b * run.vector_size;
+    const floating *h0 = run.h0 == nullptr ? nullptr : run.h0 + b * run.h0_size;
+    Member member = *stored;
+    member.bounded = false;
+    forget(member);
+    for (Index j = 0; j < rules.m; j++)
+        push(group, rules, member, v, work, s + (j * B + b) * n, y + (j * B + b) * n);
+    if (!anew)
+        for (Index i = group.rank(); i < n; i += group.size()) {
+            v[2 * n + i] = search[2 * n + i];
+            v[3 * n + i] = search[3 * n + i];
+        }
+    if (status < 0)
+        reopen(group, rules, member, v, h0, (const floating *)nullptr, work, anew);
+    group.sync();                                           // every thread has its copy, and is done with the scratch
+    if (group.leads())
+        *stored = member;
+}
+
+/// Let all members go on where others stood, see `take_up_one`: status (B), anew (B), searches (B, 4 n).
 template <typename floating, int SIZE>
 __global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, SIZE > 128 ? 1 : 3) take_up(
     Run<floating> run, Index B, const floating *s, const floating *y, const int *status, const bool *anew,
     const floating *searches
 ) {
     Group<SIZE> group;
-    Rules rules = run.rules;
-    rules.method = LBFGS;
-    rules.tables = false;
-    const Index n = rules.n, groups = gridDim.x * (Index)(blockDim.x / SIZE);
+    const Rules rules = rules_of(run.rules, LBFGS, false);
+    const Index groups = gridDim.x * (Index)(blockDim.x / SIZE);
     const Index first = blockIdx.x * (Index)(blockDim.x / SIZE) + threadIdx.x / SIZE;
     for (Index b = first; b < B; b += groups) {
-        Member *stored = member_of(run, b);
-        floating *v = run.vectors + b * run.vector_size;
-        const floating *h0 = run.h0 == nullptr ? nullptr : run.h0 + b * run.h0_size;
         const Work work = work_of(run, first, b);
-        Member member = *stored;
-        member.bounded = false;
-        forget(member);
-        for (Index j = 0; j < rules.m; j++)
-            push(group, rules, member, v, work, s + (j * B + b) * n, y + (j * B + b) * n);
-        if (!anew[b])
-            for (Index i = group.rank(); i < n; i += SIZE) {
-                v[2 * n + i] = searches[(4 * b + 2) * n + i];
-                v[3 * n + i] = searches[(4 * b + 3) * n + i];
-            }
-        if (status[b] < 0)
-            reopen(group, rules, member, v, h0, (const floating *)nullptr, work, anew[b]);
-        group.sync();                                       // every thread has its copy, and is done with the scratch
-        if (group.leads())
-            *stored = member;
+        take_up_one(group, run, rules, work, B, b, s, y, status[b], anew[b], searches + 4 * b * rules.n);
+    }
+}
+
+/// The same in a cooperative launch.
+template <typename floating>
+__global__ void __launch_bounds__(GRID_BLOCK, 1) take_up_grid(
+    Run<floating> run, Index B, const floating *s, const floating *y, const int *status, const bool *anew,
+    const floating *searches, double *sums, unsigned long long *arrived
+) {
+    Grid grid(sums, arrived);
+    const Rules rules = rules_of(run.rules, LBFGS, false);
+    for (Index b = 0; b < B; b++) {
+        const Work work = work_of_grid(run, b);
+        take_up_one(grid, run, rules, work, B, b, s, y, status[b], anew[b], searches + 4 * b * rules.n);
     }
 }
 

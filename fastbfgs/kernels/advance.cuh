@@ -34,7 +34,7 @@ __device__ __forceinline__ void point(
     Group &group, const Rules &rules, const Member &member, const floating *v, const floating *box, floating *x
 ) {
     const bool at_rest = member.status >= 0 || !member.started;
-    for (Index i = group.rank(); i < rules.n; i += Group::size)
+    for (Index i = group.rank(); i < rules.n; i += group.size())
         x[i] = at_rest ? v[i] : step(rules, member, v, box, member.search.alpha, i);
 }
 
@@ -46,7 +46,7 @@ __device__ bool leads_nowhere(
     const Index n = rules.n;
     const floating *p = v + 2 * n;
     bool moves = false;
-    for (Index i = group.rank(); i < n && !moves; i += Group::size)
+    for (Index i = group.rank(); i < n && !moves; i += group.size())
         moves = (member.bounded ? step_to(v[i], alpha, p[i], box[i], box[n + i], rules.eps)
                                 : (floating)((double)v[i] + alpha * (double)p[i])) != v[i];
     return !group.any(moves);
@@ -131,7 +131,7 @@ template <class Group, typename floating>
 __device__ __forceinline__ bool may_run(Group &group, const Rules &rules, Member &member, const floating *v) {
     const Index n = rules.n;
     double check = 0.0;                                     // stays 0 as long as all is finite
-    for (Index i = group.rank(); i < n; i += Group::size)
+    for (Index i = group.rank(); i < n; i += group.size())
         check += 0.0 * (double)v[n + i];
     return may_run(rules, member, group.sum(check) == 0.0);
 }
@@ -142,7 +142,7 @@ __device__ __forceinline__ bool begin(
     Group &group, const Rules &rules, Member &member, floating *v, const floating *box, double f, const floating *g
 ) {
     const Index n = rules.n;
-    for (Index i = group.rank(); i < n; i += Group::size)
+    for (Index i = group.rank(); i < n; i += group.size())
         v[n + i] = g[i];
     member.f = f;
     member.g_size = gradient_size(group, rules, member, v, box);
@@ -183,7 +183,7 @@ __device__ __forceinline__ bool set_off(
         // Nothing is known of the scale of x: no first step longer than 1.
         const double length = norm(group, n, p, max_abs(group, n, p));
         if (length > 1.0) {
-            for (Index i = group.rank(); i < n; i += Group::size)
+            for (Index i = group.rank(); i < n; i += group.size())
                 p[i] = (floating)((double)p[i] / length);
             dphi0 = dot(group, n, p, v + n);
         }
@@ -234,7 +234,7 @@ __device__ __forceinline__ void move(
 ) {
     const Index n = rules.n;
     floating *p = v + 2 * n, *y = v + 3 * n;
-    for (Index i = group.rank(); i < n; i += Group::size) {
+    for (Index i = group.rank(); i < n; i += group.size()) {
         const floating x_new = step(rules, member, v, box, alpha, i);
         p[i] = x_new - v[i];
         v[i] = x_new;
@@ -306,7 +306,7 @@ __device__ bool advance(
     Verdict verdict = search_step(rules, search, f, dphi);
     if (verdict != ACCEPT) {
         if (search.lo == alpha)
-            for (Index i = group.rank(); i < n; i += Group::size)
+            for (Index i = group.rank(); i < n; i += group.size())
                 g_lo[i] = g[i];
         if (verdict == TRIAL && member.nfev >= rules.maxfun) {
             verdict = best_so_far(search);

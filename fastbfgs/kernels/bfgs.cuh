@@ -1,6 +1,6 @@
 // Twin of bfgs.pxd: which way, by a matrix; see there.
 //
-// The threads share each row of H: coordinate j of it belongs to thread j mod SIZE.
+// Threads near each other share a row of H: coordinate j of it belongs to thread j mod SIZE.
 
 /// Let H learn the pair (s, y), if its curvature can be trusted; leave -H g in y.
 template <class Group, typename floating>
@@ -11,41 +11,44 @@ __device__ __forceinline__ void bfgs_push(
     const floating *g = v + n;
     floating *w = v + 4 * n;                                // u, then w
     floating *H = v + 5 * n;
+    auto &near = group.near();
     double sy, yy;
     if (curvature(group, rules, s, y, sy, yy)) {
         if (member.count == 0) {
             const double scale = rules.scale_h0 ? sy / yy : 1.0;
-            for (Index i = 0; i < n; i++)
-                for (Index j = group.rank(); j < n; j += Group::size)
+            for (Index i = group.first_row(); i < n; i += group.rows_apart())
+                for (Index j = near.rank(); j < n; j += near.size())
                     H[i * n + j] = h0 != nullptr ? (floating)(scale * (double)h0[i * n + j])
                         : j == i ? (floating)scale : 0;
         }
         member.count = 1;
-        for (Index i = 0; i < n; i++) {
-            const double u_i = dot(group, n, H + i * n, y);
-            if (group.owns(i))
+        for (Index i = group.first_row(); i < n; i += group.rows_apart()) {
+            const double u_i = dot(near, n, H + i * n, y);
+            if (near.owns(i))
                 w[i] = (floating)u_i;
         }
+        group.sync();
         const double half = 0.5 * (1.0 + dot(group, n, y, w) / sy);
-        for (Index i = group.rank(); i < n; i += Group::size)
+        for (Index i = group.rank(); i < n; i += group.size())
             w[i] = (floating)((half * (double)s[i] - (double)w[i]) / sy);
         group.sync();                                       // s and w have been stored
-        for (Index i = 0; i < n; i++) {
+        for (Index i = group.first_row(); i < n; i += group.rows_apart()) {
             floating *row = H + i * n;
             const double w_i = w[i], s_i = s[i];
-            for (Index j = group.rank(); j < n; j += Group::size)
+            for (Index j = near.rank(); j < n; j += near.size())
                 row[j] = (floating)((double)row[j] + (w_i * (double)s[j] + s_i * (double)w[j]));
-            const double p_i = -dot(group, n, row, g);
-            if (group.owns(i))
+            const double p_i = -dot(near, n, row, g);
+            if (near.owns(i))
                 y[i] = (floating)p_i;
         }
     } else if (member.count > 0) {
-        for (Index i = 0; i < n; i++) {
-            const double p_i = -dot(group, n, H + i * n, g);
-            if (group.owns(i))
+        for (Index i = group.first_row(); i < n; i += group.rows_apart()) {
+            const double p_i = -dot(near, n, H + i * n, g);
+            if (near.owns(i))
                 y[i] = (floating)p_i;
         }
     }
+    group.sync();
 }
 
 /// p = -H g; return p.g.
@@ -57,14 +60,16 @@ __device__ __forceinline__ double bfgs_direction(
     const floating *g = v + n;
     floating *p = v + 2 * n;
     if (member.count > 0 || h0 == nullptr) {
-        for (Index i = group.rank(); i < n; i += Group::size)
+        for (Index i = group.rank(); i < n; i += group.size())
             p[i] = member.count > 0 ? v[3 * n + i] : -g[i]; // as `bfgs_push` has left it
     } else {
-        for (Index i = 0; i < n; i++) {
-            const double p_i = -dot(group, n, h0 + i * n, g);
-            if (group.owns(i))
+        auto &near = group.near();
+        for (Index i = group.first_row(); i < n; i += group.rows_apart()) {
+            const double p_i = -dot(near, n, h0 + i * n, g);
+            if (near.owns(i))
                 p[i] = (floating)p_i;
         }
+        group.sync();
     }
     return dot(group, n, p, g);
 }

@@ -1,10 +1,12 @@
 // Twin of box.pxd: which way within bounds; see there.
 //
-// It differs in what threads can share: the coordinates that rest are listed side by side, those that moved in no pair
-// are marked in t and not listed, and the sums over coordinates of `subspace` are formed one after another.
+// It differs in what threads can share: the coordinates that rest are counted and marked in t, not listed; each thread
+// has a heap of the breakpoints of its own coordinates; and the sums over coordinates of `subspace` are formed a few at
+// a time. Small matrices and vectors belong to threads near each other, and are no sums over coordinates.
 
 constexpr double DESCENT = 0.2;
 constexpr int COLUMNS = 13;                                 // -g and the most of columns_of
+constexpr int AT_A_TIME = 4;                                // pairs, so that a pass over y_q and s_q serves several
 
 __device__ __forceinline__ Index columns_of(Index n) {
     return n <= 10000 ? (n < 12 ? n : 12) : 2;
@@ -44,7 +46,7 @@ __device__ __forceinline__ double breakpoint(floating x, floating g, floating lo
 template <class Group, typename floating>
 __device__ double projected_max(Group &group, Index n, const floating *x, const floating *g, const floating *box) {
     double largest = 0.0;
-    for (Index i = group.rank(); i < n; i += Group::size) {
+    for (Index i = group.rank(); i < n; i += group.size()) {
         double move = -(double)g[i];
         double room = (double)box[i] - (double)x[i];
         move = room > move ? room : move;
@@ -59,13 +61,13 @@ __device__ double projected_max(Group &group, Index n, const floating *x, const 
 template <class Group, typename floating>
 __device__ bool cut(Group &group, Index n, const floating *x, floating *p, const floating *box) {
     bool beyond = false;
-    for (Index i = group.rank(); i < n; i += Group::size) {
+    for (Index i = group.rank(); i < n; i += group.size()) {
         const floating z = x[i] + p[i];
         beyond |= z < box[i] || z > box[n + i];
     }
     beyond = group.any(beyond);
     if (beyond) {
-        for (Index i = group.rank(); i < n; i += Group::size) {
+        for (Index i = group.rank(); i < n; i += group.size()) {
             const floating z = x[i] + p[i];
             p[i] = z < box[i] ? box[i] - x[i] : z > box[n + i] ? box[n + i] - x[i] : p[i];
         }
@@ -77,7 +79,7 @@ __device__ bool cut(Group &group, Index n, const floating *x, floating *p, const
 template <class Group, typename floating>
 __device__ double longest_step(Group &group, Index n, const floating *x, const floating *p, const floating *box) {
     double alpha = INFINITY;
-    for (Index i = group.rank(); i < n; i += Group::size) {
+    for (Index i = group.rank(); i < n; i += group.size()) {
         const double room = p[i] < 0 ? (double)box[i] - (double)x[i] : (double)box[n + i] - (double)x[i];
         const double ratio = room / (double)p[i];           // NaN where neither moves anything
         alpha = ratio < alpha && p[i] != 0 ? ratio : alpha;
@@ -88,7 +90,7 @@ __device__ double longest_step(Group &group, Index n, const floating *x, const f
 
 /// p = the minimiser of the model over the coordinates that do not rest; false if that is not for this method.
 ///
-/// `resting` of them rest, work.order lists the `moved` of those that moved in some pair, the others have t_i < 0.
+/// `resting` of them rest: the `moved` of those that moved in some pair have t_i > 0, the others t_i < 0.
 template <class Group, typename floating>
 __device__ bool dual(
     Group &group, const Rules &rules, Member &member, floating *v, const Work &work, Index resting, Index moved
@@ -101,18 +103,30 @@ __device__ bool dual(
     if (moved > columns_of(n))
         return false;
     if (moved == 0) {
-        for (Index i = group.rank(); i < n; i += Group::size)
+        for (Index i = group.rank(); i < n; i += group.size())
             p[i] = -v[n + i];
         recursion<1>(group, rules, member, v, no_h0, work, work.small, 1, p, t);
         return true;
     }
+    Index next = group.rank();                              // of this thread's coordinates that have moved
+    for (int k = 0; k < (int)moved; k++) {
+        while (next < n && !(work.t[next] > 0.0))
+            next += group.size();
+        const Index first = -(Index)group.most(next < n ? -(double)next : -INFINITY);
+        if (group.leads())
+            work.order[k] = first;
+        if (next == first)
+            next += group.size();
+    }
+    group.sync();
     const int columns = 1 + (int)moved;
-    for (Index i = group.rank(); i < n; i += Group::size)
+    for (Index i = group.rank(); i < n; i += group.size())
         q[i] = -v[n + i];
     for (int k = 1; k < columns; k++)
-        for (Index i = group.rank(); i < n; i += Group::size)
+        for (Index i = group.rank(); i < n; i += group.size())
             q[k * n + i] = i == work.order[k - 1] ? 1 : 0;
     recursion<COLUMNS>(group, rules, member, v, no_h0, work, work.small, columns, q, t);
+    auto &near = group.near();
     double *share = work.small;                             // of column k in each row; its a_j are spent
     for (int k = 1; k < columns; k++) {
         const floating *column = q + k * n;
@@ -121,7 +135,7 @@ __device__ bool dual(
         const double pivot = column[rest];
         if (!(pivot > 0.0 && isfinite(pivot)))
             return false;
-        if (group.owns(rest))
+        if (near.leads())
             for (int r = 0; r < columns; r++)
                 share[r] = -(double)q[r * n + rest] / pivot;
         group.sync();
@@ -129,7 +143,7 @@ __device__ bool dual(
             if (r == 0 || r > k)
                 axpy(group, n, share[r], column, q + r * n);
     }
-    for (Index i = group.rank(); i < n; i += Group::size)
+    for (Index i = group.rank(); i < n; i += group.size())
         p[i] = q[i];
     for (int k = 0; k < (int)moved; k++)
         if (group.owns(work.order[k]))
@@ -140,20 +154,44 @@ __device__ bool dual(
 // ------------------------------------------------------------------------------------------------
 // The generalised Cauchy point
 
-/// Move the entry `at` down, until none below it has an earlier breakpoint.
-__device__ __forceinline__ void sift(const double *t, Index *order, Index size, Index at) {
-    const Index i = order[at];
-    for (;;) {
-        Index below = 2 * at + 1;
-        if (below + 1 < size && t[order[below + 1]] < t[order[below]])
-            below += 1;
-        if (below >= size || t[order[below]] >= t[i])
-            break;
-        order[at] = order[below];
-        at = below;
+/// The breakpoints of this thread's coordinates, the earliest on top; those of all threads stand side by side.
+struct Heap {
+    const double *t;
+    Index *order;                                           // of this thread's first entry
+    int stride;
+    Index size;
+
+    __device__ __forceinline__ Index &entry(Index at) const { return order[at * stride]; }
+
+    __device__ __forceinline__ double earliest() const { return size > 0 ? t[entry(0)] : INFINITY; }
+
+    /// Move the entry `at` down, until none below it has an earlier breakpoint.
+    __device__ __forceinline__ void sift(Index at) const {
+        const Index i = entry(at);
+        for (;;) {
+            Index below = 2 * at + 1;
+            if (below + 1 < size && t[entry(below + 1)] < t[entry(below)])
+                below += 1;
+            if (below >= size || t[entry(below)] >= t[i])
+                break;
+            entry(at) = entry(below);
+            at = below;
+        }
+        entry(at) = i;
     }
-    order[at] = i;
-}
+
+    __device__ __forceinline__ void make() const {
+        for (Index at = size / 2 - 1; at >= 0; at--)
+            sift(at);
+    }
+
+    __device__ __forceinline__ void drop_earliest() {
+        size -= 1;
+        entry(0) = entry(size);
+        if (size > 0)
+            sift(0);
+    }
+};
 
 /// p = x_c - x; work.t is negative for coordinates that rest there; the first vector of B is c = W'(x_c - x).
 template <class Group, typename floating>
@@ -165,17 +203,17 @@ __device__ void cauchy(
     const int k = B.k;
     const floating *x = v, *g = v + n;
     floating *p = v + 2 * n;                                // d, until a coordinate comes to rest
+    auto &near = group.near();
     double *t = work.t;
-    Index *order = work.order;
     double *c = B.vectors;
     double *d_w = B.vectors + 2 * B.m;                      // p of the paper: W'd
     double *m_d = B.vectors + 4 * B.m;
     double *w = B.vectors + 6 * B.m;
     double *m_w = B.vectors + 8 * B.m;
-    double now = 0.0, largest = 0.0;
-    Index size = 0, moving = 0;
+    double now = 0.0, largest = 0.0, moving = 0.0;
+    Heap heap = {t, work.order + group.rank(), group.size(), 0};
 
-    for (Index i = group.rank(); i < n; i += Group::size) {
+    for (Index i = group.rank(); i < n; i += group.size()) {
         t[i] = rests(x[i], g[i], box[i], box[n + i]) ? -1.0 : INFINITY;
         if (t[i] > 0.0 && fabs((double)g[i]) > largest)
             largest = fabs((double)g[i]);
@@ -183,88 +221,71 @@ __device__ void cauchy(
     largest = group.most(largest);
     // d, and all that is linear in it, in units in which |d_i| < 2, so that theta d.d stays within float64's range.
     const double unit = largest > 0.0 ? ldexp(1.0, -ilogb(largest)) : 1.0;
-    for (Index start = 0; start < n; start += Group::size) {
-        const Index i = start + group.rank();
-        bool moves = false, ends = false;
-        int all;
-        if (i < n) {
-            p[i] = 0;
-            if (t[i] > 0.0 && g[i] != 0) {
-                p[i] = (floating)(-unit * (double)g[i]);
-                t[i] = breakpoint(x[i], g[i], box[i], box[n + i]);
-                moves = true;
-                ends = t[i] < INFINITY;
-            }
+    for (Index i = group.rank(); i < n; i += group.size()) {
+        p[i] = 0;
+        if (t[i] > 0.0 && g[i] != 0) {
+            p[i] = (floating)(-unit * (double)g[i]);
+            t[i] = breakpoint(x[i], g[i], box[i], box[n + i]);
+            moving += 1.0;
+            if (t[i] < INFINITY)
+                heap.entry(heap.size++) = i;
         }
-        group.before(moves, &all);
-        moving += all;
-        const int earlier = group.before(ends, &all);
-        if (ends)
-            order[size + earlier] = i;
-        size += all;
     }
-    group.sync();
-    if (group.leads())
-        for (Index j = size / 2 - 1; j >= 0; j--)
-            sift(t, order, size, j);
+    moving = group.sum(moving);
+    heap.make();
 
     times_w_transposed(group, rules, member, B, v, p, d_w);
-    times_m(group, B, d_w, m_d);
+    times_m(near, B, d_w, m_d);
     double df = -dot(group, n, p, p);
-    double ddf = group.leads() ? -B.theta * df : 0.0;
-    for (int q = group.rank(); q < 2 * k; q += Group::size) {
+    double ddf = near.leads() ? -B.theta * df : 0.0;
+    for (int q = near.rank(); q < 2 * k; q += near.size()) {
         ddf -= d_w[q] * m_d[q];
         c[q] = 0.0;
     }
-    ddf = group.sum(ddf);
+    ddf = near.sum(ddf);
     double ddf_start = rules.eps * -B.theta * df;           // no curvature below is more than rounding
     ddf = ddf_start = ddf > ddf_start ? ddf : ddf_start;
     double step = df < 0.0 ? -df / ddf : 0.0;
-    while (size > 0) {
-        const Index b = order[0];
-        const double t_b = t[b];
-        if (t_b - now > step)
+    for (;;) {
+        const double mine = heap.earliest(), t_b = -group.most(-mine);
+        if (!(t_b < INFINITY) || t_b - now > step)
             break;
-        size -= 1;
-        group.sync();                                       // everyone knows b
-        if (group.leads()) {
-            order[0] = order[size];
-            if (size > 0)
-                sift(t, order, size, 0);
-        }
+        const Index b = -(Index)group.most(mine == t_b ? -(double)heap.entry(0) : -INFINITY);
+        if (group.owns(b))
+            heap.drop_earliest();
         step = t_b - now;
         now = t_b;
         const double g_b = unit * (double)g[b];
         const double z = (g_b > 0.0 ? (double)box[b] : (double)box[n + b]) - (double)x[b];
-        row_of_w(group, rules, member, B, v, b, w);
-        times_m(group, B, w, m_w);
+        row_of_w(near, rules, member, B, v, b, w);
+        times_m(near, B, w, m_w);
         df += step * ddf + g_b * g_b + B.theta * g_b * (unit * z);
         ddf -= B.theta * g_b * g_b;
-        df = group.leads() ? df : 0.0;
-        ddf = group.leads() ? ddf : 0.0;
-        for (int q = group.rank(); q < 2 * k; q += Group::size) {
+        df = near.leads() ? df : 0.0;
+        ddf = near.leads() ? ddf : 0.0;
+        for (int q = near.rank(); q < 2 * k; q += near.size()) {
             c[q] += step * d_w[q];
             df -= g_b * m_w[q] * c[q];
             ddf -= g_b * m_w[q] * (2.0 * d_w[q] + g_b * w[q]);
             d_w[q] += g_b * w[q];
         }
-        df = group.sum(df);
-        ddf = group.sum(ddf);
+        df = near.sum(df);
+        ddf = near.sum(ddf);
         ddf = ddf > rules.eps * ddf_start ? ddf : rules.eps * ddf_start;
         if (group.owns(b)) {
             p[b] = (floating)z;
             t[b] = -1.0;
         }
-        moving -= 1;
-        step = df < 0.0 && moving > 0 ? -df / ddf : 0.0;
+        moving -= 1.0;
+        step = df < 0.0 && moving > 0.0 ? -df / ddf : 0.0;
     }
-    for (int q = group.rank(); q < 2 * k; q += Group::size)
+    for (int q = near.rank(); q < 2 * k; q += near.size())
         c[q] = (c[q] + step * d_w[q]) / unit;
     now += step;
-    for (Index i = group.rank(); i < n; i += Group::size)
+    for (Index i = group.rank(); i < n; i += group.size())
         if (t[i] >= 0.0)
             p[i] = (floating)(-now * (double)g[i]);
-    group.sync();
+    near.sync();
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -287,10 +308,10 @@ __device__ double subspace(
     double *m_c = B.vectors + 2 * m;
     double *rhs = B.vectors + 6 * m;
     const double theta = B.theta, gamma = B.gamma;
-    Index free_ones = 0;
-    times_m(group, B, B.vectors, m_c);
+    auto &near = group.near();
+    times_m(near, B, B.vectors, m_c);
     double count = 0.0;
-    for (Index i = group.rank(); i < n; i += Group::size) {
+    for (Index i = group.rank(); i < n; i += group.size()) {
         double total = 0.0;
         if (t[i] >= 0.0) {
             count += 1.0;
@@ -301,72 +322,89 @@ __device__ double subspace(
         r[i] = total;
         d[i] = (floating)total;
     }
-    free_ones = (Index)group.sum(count);
+    const Index free_ones = (Index)group.sum(count);
 
     if (free_ones > 0) {
         const bool by_free = 2 * free_ones <= n;            // each Q by the fewer products: it is also Y_A'S_A - R'
-        for (int q = 0; q < 2 * k; q++) {
-            double total = 0.0;
-            for (Index i = group.rank(); i < n; i += Group::size)
-                if (t[i] >= 0.0)
-                    total += entry_of_w(rules, member, B, v, i, q) * r[i];
-            total = group.sum(total);
-            if (group.owns(q))
-                rhs[q] = total;
+        for (int q = 0; q < k; q++) {
+            double totals[2] = {0.0, 0.0};
+            for (Index i = group.rank(); i < n; i += group.size()) {
+                if (t[i] >= 0.0) {
+                    totals[0] += entry_of_w(rules, member, B, v, i, q) * r[i];
+                    totals[1] += entry_of_w(rules, member, B, v, i, k + q) * r[i];
+                }
+            }
+            group.sum_each(totals);
+            if (near.owns(q))
+                rhs[q] = totals[0];
+            if (near.owns(k + q))
+                rhs[k + q] = totals[1];
         }
         for (int q = 0; q < k; q++) {
             const floating *s_q = s_of(rules, v, slot_of(rules, member, q)), *y_q = s_q + n;
-            for (int a = 0; a < k; a++) {
-                const floating *s_a = s_of(rules, v, slot_of(rules, member, a)), *y_a = s_a + n;
-                double P = group.leads() && a == q ? B.YS[q * m + q] : 0.0, Q = 0.0, G = 0.0;
-                if (group.leads())
-                    Q = by_free && a > q ? B.YS[q * m + a] : !by_free && a <= q ? -B.YS[q * m + a] : 0.0;
-                for (Index i = group.rank(); i < n; i += Group::size) {
-                    const bool is_free = t[i] >= 0.0;
-                    if (is_free && a >= q)
-                        P += (double)y_q[i] * gamma * (double)y_a[i];
-                    if (!is_free && a >= q)
-                        G += theta * (double)s_q[i] * gamma * (theta * (double)s_a[i]);
-                    if (is_free == by_free)
-                        Q += (is_free ? -(double)y_q[i] : (double)y_q[i]) * gamma * (theta * (double)s_a[i]);
+            for (int first = 0; first < k; first += AT_A_TIME) {
+                double totals[3 * AT_A_TIME];               // of P, Q and G, for each pair a
+                for (int j = 0; j < AT_A_TIME; j++) {
+                    const int a = first + j;
+                    totals[3 * j] = group.leads() && a == q ? B.YS[q * m + q] : 0.0;
+                    totals[3 * j + 1] = totals[3 * j + 2] = 0.0;
+                    if (group.leads() && a < k && by_free == (a > q))
+                        totals[3 * j + 1] = by_free ? B.YS[q * m + a] : -B.YS[q * m + a];
                 }
-                P = a >= q ? group.sum(P) : 0.0;
-                G = a >= q ? group.sum(G) : 0.0;
-                Q = group.sum(Q);
-                if (group.owns(a)) {
-                    B.P[q * m + a] = P;
-                    B.Q[q * m + a] = Q;
-                    B.G[q * m + a] = G;
+                for (Index i = group.rank(); i < n; i += group.size()) {
+                    const bool is_free = t[i] >= 0.0;
+                    const double y_i = y_q[i], s_i = s_q[i];
+                    for (int j = 0; j < AT_A_TIME; j++) {
+                        const int a = first + j;
+                        if (a >= k)
+                            break;
+                        const floating *s_a = s_of(rules, v, slot_of(rules, member, a)), *y_a = s_a + n;
+                        if (is_free && a >= q)
+                            totals[3 * j] += y_i * gamma * (double)y_a[i];
+                        if (is_free == by_free)
+                            totals[3 * j + 1] += (is_free ? -y_i : y_i) * gamma * (theta * (double)s_a[i]);
+                        if (!is_free && a >= q)
+                            totals[3 * j + 2] += theta * s_i * gamma * (theta * (double)s_a[i]);
+                    }
+                }
+                group.sum_each(totals);
+                for (int j = 0; j < AT_A_TIME; j++) {
+                    const int a = first + j;
+                    if (a < k && near.owns(a)) {
+                        B.P[q * m + a] = totals[3 * j];
+                        B.Q[q * m + a] = totals[3 * j + 1];
+                        B.G[q * m + a] = totals[3 * j + 2];
+                    }
                 }
             }
         }
         // ((-P, Q), (Q', G)) z = W_F' r
-        if (!cholesky(group, k, m, B.P))
+        if (!cholesky(near, k, m, B.P))
             return NAN;
-        solve_lower(group, k, m, B.P, rhs);
-        solve_lower_rows(group, k, m, B.P, B.Q);
+        solve_lower(near, k, m, B.P, rhs);
+        solve_lower_rows(near, k, m, B.P, B.Q);
         for (int q = 0; q < k; q++) {
             const double *row = B.Q + q * m;
-            for (int i = group.rank(); i < k; i += Group::size)
+            for (int i = near.rank(); i < k; i += near.size())
                 rhs[k + i] += row[i] * rhs[q];
             for (int i = 0; i < k; i++)
-                for (int a = group.rank(); a < k; a += Group::size)
+                for (int a = near.rank(); a < k; a += near.size())
                     if (a >= i)
                         B.G[i * m + a] += row[i] * row[a];
         }
-        if (!cholesky(group, k, m, B.G))
+        if (!cholesky(near, k, m, B.G))
             return NAN;
-        solve_lower(group, k, m, B.G, rhs + k);
-        solve_upper(group, k, m, B.G, rhs + k);
-        for (int q = group.rank(); q < k; q += Group::size) {
+        solve_lower(near, k, m, B.G, rhs + k);
+        solve_upper(near, k, m, B.G, rhs + k);
+        for (int q = near.rank(); q < k; q += near.size()) {
             double total = -rhs[q];
             for (int a = 0; a < k; a++)
                 total += B.Q[q * m + a] * rhs[k + a];
             rhs[q] = total;
         }
-        group.sync();
-        solve_upper(group, k, m, B.P, rhs);
-        for (Index i = group.rank(); i < n; i += Group::size) {
+        near.sync();
+        solve_upper(near, k, m, B.P, rhs);
+        for (Index i = group.rank(); i < n; i += group.size()) {
             if (t[i] >= 0.0) {
                 double total = 0.0;
                 for (int q = 0; q < 2 * k; q++)
@@ -376,17 +414,17 @@ __device__ double subspace(
         }
     }
 
-    for (Index i = group.rank(); i < n; i += Group::size)
+    for (Index i = group.rank(); i < n; i += group.size())
         d[i] = whole[i] = p[i] + d[i];                      // from x now
     member.clear = cut(group, n, x, d, box);
     const double slope = dot(group, n, d, g);
     if (slope < DESCENT * dot(group, n, whole, g)) {
-        for (Index i = group.rank(); i < n; i += Group::size)
+        for (Index i = group.rank(); i < n; i += group.size())
             p[i] = d[i];
         return slope;
     }
     double share = 1.0;                                     // of the way from x_c, within the box
-    for (Index i = group.rank(); i < n; i += Group::size) {
+    for (Index i = group.rank(); i < n; i += group.size()) {
         const double c = (double)whole[i] - (double)p[i];
         if (c != 0.0) {
             const double room = (c < 0.0 ? (double)box[i] : (double)box[n + i]) - (double)x[i] - (double)p[i];
@@ -395,7 +433,7 @@ __device__ double subspace(
     }
     share = -group.most(-share);
     share = share > 0.0 ? share : 0.0;
-    for (Index i = group.rank(); i < n; i += Group::size)
+    for (Index i = group.rank(); i < n; i += group.size())
         p[i] = (floating)((double)p[i] + share * ((double)whole[i] - (double)p[i]));
     member.clear = cut(group, n, x, p, box);
     return dot(group, n, p, g);
@@ -410,40 +448,32 @@ __device__ double box_direction(
     const floating *x = v, *g = v + n;
     floating *p = v + 2 * n;
     if (member.count == 0) {
-        for (Index i = group.rank(); i < n; i += Group::size)
+        for (Index i = group.rank(); i < n; i += group.size())
             p[i] = rests(x[i], g[i], box[i], box[n + i]) ? 0 : -g[i];
         member.clear = cut(group, n, x, p, box);
         return dot(group, n, p, g);
     }
 
-    double first = INFINITY, gg = 0.0;
-    Index resting = 0, moved = 0;
-    for (Index start = 0; start < n; start += Group::size) {
-        const Index i = start + group.rank();
-        bool stays = false, has_moved = false;
-        int all;
-        if (i < n) {
-            stays = rests(x[i], g[i], box[i], box[n + i]);
-            if (stays) {
-                for (int k = 0; k < member.count && !has_moved; k++)
-                    has_moved = s_of(rules, v, slot_of(rules, member, k))[i] != 0;
-            } else {
-                gg += (double)g[i] * (double)g[i];
-                const double t = breakpoint(x[i], g[i], box[i], box[n + i]);
-                first = t < first ? t : first;
-            }
-            work.t[i] = stays && !has_moved ? -1.0 : 0.0;
+    double first = INFINITY, totals[3] = {0.0, 0.0, 0.0};
+    const double &gg = totals[0], &resting = totals[1], &moved = totals[2];
+    for (Index i = group.rank(); i < n; i += group.size()) {
+        const bool stays = rests(x[i], g[i], box[i], box[n + i]);
+        bool has_moved = false;
+        if (stays) {
+            for (int k = 0; k < member.count && !has_moved; k++)
+                has_moved = s_of(rules, v, slot_of(rules, member, k))[i] != 0;
+        } else {
+            totals[0] += (double)g[i] * (double)g[i];
+            const double t = breakpoint(x[i], g[i], box[i], box[n + i]);
+            first = t < first ? t : first;
         }
-        group.before(stays, &all);
-        resting += all;
-        const int earlier = group.before(has_moved, &all);
-        if (has_moved)
-            work.order[moved + earlier] = i;
-        moved += all;
+        totals[1] += stays ? 1.0 : 0.0;
+        totals[2] += has_moved ? 1.0 : 0.0;
+        work.t[i] = has_moved ? 1.0 : stays ? -1.0 : 0.0;
     }
-    gg = group.sum(gg);
+    group.sum_each(totals);
     first = -group.most(-first);
-    const bool solved = dual(group, rules, member, v, work, resting, moved);
+    const bool solved = dual(group, rules, member, v, work, (Index)resting, (Index)moved);
     double slope = dot(group, n, p, g);
     if (solved && isfinite(gg) && -slope <= first * gg) {
         member.clear = cut(group, n, x, p, box);

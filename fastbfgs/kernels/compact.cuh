@@ -1,6 +1,6 @@
 // Twin of compact.pxd: the L-BFGS matrix B in closed form; see there.
 //
-// Small matrices and vectors are shared out as in dense.cuh.
+// Small matrices and vectors are shared out as in dense.cuh, among threads near each other.
 
 struct Compact {
     int k, m;
@@ -24,6 +24,7 @@ __device__ bool compact(
 ) {
     const Index n = rules.n;
     const int m = (int)rules.m, k = member.count;
+    auto &near = group.near();
     double *small = work.small;
     double *SS = work.rho + m, *SY = SS + m * m;
     for (int q = k - member.fresh; q < k; q++) {            // each with all pairs up to itself
@@ -32,17 +33,19 @@ __device__ bool compact(
         for (int a = 0; a <= q; a++) {
             const int j = slot_of(rules, member, a);
             floating *s = s_of(rules, v, j);
-            const double ss = dot(group, n, s_new, s), sy = dot(group, n, s_new, s + n);
-            const double ys = a < q ? dot(group, n, s, s_new + n) : sy;
-            if (group.leads()) {
-                SS[i * m + j] = SS[j * m + i] = ss;
-                SY[i * m + j] = sy;
-                SY[j * m + i] = ys;
+            double products[3] = {
+                part_of_dot(group, n, s_new, s), part_of_dot(group, n, s_new, s + n),
+                a < q ? part_of_dot(group, n, s, s_new + n) : 0.0};
+            group.sum_each(products);
+            if (near.leads()) {
+                SS[i * m + j] = SS[j * m + i] = products[0];
+                SY[i * m + j] = products[1];
+                SY[j * m + i] = a < q ? products[2] : products[1];
             }
         }
     }
     member.fresh = 0;
-    group.sync();
+    near.sync();
 
     B.k = k;
     B.m = m;
@@ -57,7 +60,7 @@ __device__ bool compact(
     B.vectors = B.D_inverse + m;
     for (int a = 0; a < k; a++) {
         const int i = slot_of(rules, member, a);
-        for (int b = group.rank(); b < k; b += Group::size) {
+        for (int b = near.rank(); b < k; b += near.size()) {
             const int j = slot_of(rules, member, b);
             B.YS[a * m + b] = SY[j * m + i];
             B.U[a * m + b] = B.theta * SS[i * m + j];
@@ -65,23 +68,23 @@ __device__ bool compact(
                 B.D_inverse[a] = 1.0 / SY[i * m + i];
         }
     }
-    group.sync();
+    near.sync();
     for (int q = 0; q < k; q++) {                           // U += L D^-1 L', above the diagonal
         for (int a = q + 1; a < k; a++) {
             const double c = B.YS[q * m + a] * B.D_inverse[q];
-            for (int b = group.rank(); b < k; b += Group::size)
+            for (int b = near.rank(); b < k; b += near.size())
                 if (b >= a)
                     B.U[a * m + b] += c * B.YS[q * m + b];
         }
     }
-    return cholesky(group, k, m, B.U);
+    return cholesky(near, k, m, B.U);
 }
 
 /// r = M v, where v and r (2 k) are (Y part, S part).
 template <class Group>
 __device__ void times_m(Group &group, const Compact &B, const double *v, double *r) {
     const int k = B.k, m = B.m;
-    for (int a = group.rank(); a < k; a += Group::size) {   // v_s + L D^-1 v_y
+    for (int a = group.rank(); a < k; a += group.size()) {   // v_s + L D^-1 v_y
         double total = v[k + a];
         for (int q = 0; q < a; q++)
             total += B.YS[q * m + a] * (v[q] * B.D_inverse[q]);
@@ -89,7 +92,7 @@ __device__ void times_m(Group &group, const Compact &B, const double *v, double 
     }
     solve_lower(group, k, m, B.U, r + k);
     solve_upper(group, k, m, B.U, r + k);
-    for (int q = group.rank(); q < k; q += Group::size) {   // D^-1 (L' r_s - v_y)
+    for (int q = group.rank(); q < k; q += group.size()) {   // D^-1 (L' r_s - v_y)
         double total = -v[q];
         for (int a = q + 1; a < k; a++)
             total += B.YS[q * m + a] * r[k + a];
@@ -104,15 +107,17 @@ __device__ void times_w_transposed(
     Group &group, const Rules &rules, const Member &member, const Compact &B, floating *v, const floating *d, double *r
 ) {
     const Index n = rules.n;
+    auto &near = group.near();
     for (int q = 0; q < B.k; q++) {
         floating *s = s_of(rules, v, slot_of(rules, member, q));
-        const double y_d = dot(group, n, s + n, d), s_d = dot(group, n, s, d);
-        if (group.owns(q))
-            r[q] = y_d;
-        if (group.owns(B.k + q))
-            r[B.k + q] = B.theta * s_d;
+        double products[2] = {part_of_dot(group, n, s + n, d), part_of_dot(group, n, s, d)};
+        group.sum_each(products);
+        if (near.owns(q))
+            r[q] = products[0];
+        if (near.owns(B.k + q))
+            r[B.k + q] = B.theta * products[1];
     }
-    group.sync();
+    near.sync();
 }
 
 /// Number q of row i of W.
@@ -129,7 +134,7 @@ template <class Group, typename floating>
 __device__ void row_of_w(
     Group &group, const Rules &rules, const Member &member, const Compact &B, floating *v, Index i, double *r
 ) {
-    for (int q = group.rank(); q < 2 * B.k; q += Group::size)
+    for (int q = group.rank(); q < 2 * B.k; q += group.size())
         r[q] = entry_of_w(rules, member, B, v, i, q);
     group.sync();
 }

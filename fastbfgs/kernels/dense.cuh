@@ -15,14 +15,14 @@ __device__ bool cholesky(Group &group, int k, int stride, double *a) {
         const double c = u[j];
         if (!(c > 0.0))
             return false;
-        for (int r = group.rank(); r < k; r += Group::size)
+        for (int r = group.rank(); r < k; r += group.size())
             if (r > j)
                 u[r] *= c;
         group.sync();
         for (int i = j + 1; i < k; i++) {
             double *row = a + i * stride;
             const double u_i = u[i];
-            for (int r = group.rank(); r < k; r += Group::size)
+            for (int r = group.rank(); r < k; r += group.size())
                 if (r >= i)
                     row[r] -= u_i * u[r];
         }
@@ -38,7 +38,7 @@ __device__ void solve_lower(Group &group, int k, int stride, const double *u, do
             b[j] *= u[j * stride + j];
         group.sync();
         const double c = b[j];
-        for (int i = group.rank(); i < k; i += Group::size)
+        for (int i = group.rank(); i < k; i += group.size())
             if (i > j)
                 b[i] -= c * u[j * stride + i];
     }
@@ -63,11 +63,11 @@ template <class Group>
 __device__ void solve_lower_rows(Group &group, int k, int stride, const double *u, double *b) {
     for (int j = 0; j < k; j++) {
         const double c = u[j * stride + j];
-        for (int r = group.rank(); r < k; r += Group::size)
+        for (int r = group.rank(); r < k; r += group.size())
             b[j * stride + r] *= c;
         for (int i = j + 1; i < k; i++) {
             const double u_i = u[j * stride + i];
-            for (int r = group.rank(); r < k; r += Group::size)
+            for (int r = group.rank(); r < k; r += group.size())
                 b[i * stride + r] -= u_i * b[j * stride + r];
         }
     }

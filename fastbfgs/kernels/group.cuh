@@ -20,12 +20,23 @@
 typedef long long Index;                                    // Py_ssize_t
 static_assert(sizeof(Index) == 8, "64 bits");
 
+constexpr int MOST_AT_ONCE = 12;                            // sums
+
+template <int warps>
+struct Rooms {
+    double of[2][MOST_AT_ONCE * warps];
+};
+
 template <int SIZE>
 struct Group {
     static_assert(SIZE % 32 == 0 || 32 % SIZE == 0, "no part of a warp");
-    static constexpr int size = SIZE;
+    static constexpr bool alone = SIZE == 1;                // a thread is
     static constexpr int warps = SIZE > 32 ? SIZE / 32 : 1;
     int turn = 0;                                           // which of two rooms the block's next sum uses
+
+    __device__ static constexpr int size() {
+        return SIZE;
+    }
 
     __device__ __forceinline__ int rank() const {
         return SIZE == 1 ? 0 : threadIdx.x % SIZE;
@@ -51,18 +62,42 @@ struct Group {
             __syncwarp(mask());
     }
 
+    /// These threads, or as many of them as need not wait long for each other, each of which does the same.
+    __device__ __forceinline__ Group &near() {
+        return *this;
+    }
+
+    /// Of a matrix, which rows are theirs who are near: from this one, so many apart.
+    __device__ __forceinline__ Index first_row() const {
+        return 0;
+    }
+
+    __device__ __forceinline__ Index rows_apart() const {
+        return 1;
+    }
+
     /// The sum of `value` over the threads.
     __device__ __forceinline__ double sum(double value) {
+        double values[1] = {value};
+        sum_each(values);
+        return values[0];
+    }
+
+    /// The same of several numbers, with one wait.
+    template <int COUNT>
+    __device__ __forceinline__ void sum_each(double (&values)[COUNT]) {
         warp_sync();
-        for (int k = (SIZE < 32 ? SIZE : 32) / 2; k > 0; k /= 2)
-            value += __shfl_xor_sync(mask(), value, k);
+        for (int i = 0; i < COUNT; i++)
+            for (int k = (SIZE < 32 ? SIZE : 32) / 2; k > 0; k /= 2)
+                values[i] += __shfl_xor_sync(mask(), values[i], k);
         if constexpr (SIZE > 32) {
-            const double *room = of_warps(value);
-            value = room[0];
-            for (int k = 1; k < warps; k++)
-                value += room[k];
+            const double *room = of_warps(values);
+            for (int i = 0; i < COUNT; i++) {
+                values[i] = room[i * warps];
+                for (int k = 1; k < warps; k++)
+                    values[i] += room[i * warps + k];
+            }
         }
-        return value;
     }
 
     /// The largest `value` of the threads, none of which is NaN.
@@ -71,7 +106,8 @@ struct Group {
         for (int k = (SIZE < 32 ? SIZE : 32) / 2; k > 0; k /= 2)
             value = fmax(value, __shfl_xor_sync(mask(), value, k));
         if constexpr (SIZE > 32) {
-            const double *room = of_warps(value);
+            double values[1] = {value};
+            const double *room = of_warps(values);
             value = room[0];
             for (int k = 1; k < warps; k++)
                 value = fmax(value, room[k]);
@@ -84,30 +120,6 @@ struct Group {
         return SIZE == 1 ? claim : most(claim ? 1.0 : 0.0) > 0.0;
     }
 
-    /// For how many threads `claim` is true, in `all`; and for how many of those before this one.
-    __device__ __forceinline__ int before(bool claim, int *all) {
-        if constexpr (SIZE == 1) {
-            *all = claim;
-            return 0;
-        } else {
-            warp_sync();
-            const unsigned those = __ballot_sync(mask(), claim) & mask();
-            const int earlier = __popc(those & ((1u << threadIdx.x % 32) - 1u));
-            *all = __popc(those);
-            if constexpr (SIZE > 32) {
-                const double *room = of_warps(*all);
-                double in_all = 0.0, in_earlier = 0.0;
-                for (int k = 0; k < warps; k++) {
-                    in_earlier += k < (int)threadIdx.x / 32 ? room[k] : 0.0;
-                    in_all += room[k];
-                }
-                *all = (int)in_all;
-                return earlier + (int)in_earlier;
-            }
-            return earlier;
-        }
-    }
-
 private:
     /// A shuffle orders nothing in memory.
     __device__ __forceinline__ void warp_sync() const {
@@ -115,14 +127,17 @@ private:
             __syncwarp(mask());
     }
 
-    /// One number of each warp of the block. The room is used again in the next but one call: by then every thread has
-    /// come through the barrier of the next one, and has read this.
-    __device__ __forceinline__ const double *of_warps(double value) {
-        __shared__ double rooms[2][warps];
-        double *room = rooms[turn];
+    /// The numbers of each warp of the block, those of all warps side by side. The room is used again in the next but
+    /// one call: by then every thread has come through the barrier of the next one, and has read this.
+    template <int COUNT>
+    __device__ __forceinline__ const double *of_warps(const double (&values)[COUNT]) {
+        static_assert(COUNT <= MOST_AT_ONCE, "no room");
+        SHARED(Rooms<warps>, rooms);
+        double *room = rooms.of[turn];
         turn ^= 1;
         if (threadIdx.x % 32 == 0)
-            room[threadIdx.x / 32] = value;
+            for (int i = 0; i < COUNT; i++)
+                room[i * warps + threadIdx.x / 32] = values[i];
         __syncthreads();
         return room;
     }

@@ -2,13 +2,13 @@
 //
 // A pass over the coordinates ends in a barrier of all blocks, after which each adds up the sums of all, in order.
 // Every thread of every block then has the same numbers, and decides the same, as in group.cuh. An iteration has three
-// passes, and reads the pairs twice. The launch is cooperative: its blocks are all there at the same time.
+// passes, and reads the pairs twice. The launch is cooperative: its blocks are all there at the same time. What has no
+// tables is for grid.cuh: bounds, a matrix, other norms.
 //
 // It differs in what a panel is: as many coordinates as a block's threads take in a few turns, so that the new pair
 // stays in the first-level cache while the others stream past. That depends on how many blocks there are, and so the
 // bits depend on the device. Pairs are of the vectors' dtype.
 
-constexpr int LARGE_BLOCK = 256;                            // threads
 constexpr int MOST_SLOTS = 65;
 
 enum { SS, SY, YY, GG, S_MAX, G_MAX, WEIGHTED_YY, PG, PRODUCTS };
@@ -20,7 +20,7 @@ enum Purpose { MOVE, ENTER, PROJECT };
 constexpr int MOST_SUMS = PRODUCTS + EACH * MOST_SLOTS;
 
 struct Shared {                                             // by the threads of a block
-    double of_warp[LARGE_BLOCK / 32][MOST_SUMS];
+    double of_warp[GRID_BLOCK / 32][MOST_SUMS];
     double total[MOST_SUMS];
     double a[MOST_SLOTS], along_s[MOST_SLOTS], along_y[MOST_SLOTS];
 };
@@ -54,11 +54,11 @@ struct Large {
     /// Coordinates that a block takes at a time: all blocks have some, if there are enough.
     __device__ Index panel() const {
         const Index even = (rules.n + gridDim.x - 1) / gridDim.x;
-        const Index whole = (even + LARGE_BLOCK - 1) / LARGE_BLOCK * LARGE_BLOCK;
-        return whole < 32 * LARGE_BLOCK ? whole : 32 * LARGE_BLOCK;
+        const Index whole = (even + GRID_BLOCK - 1) / GRID_BLOCK * GRID_BLOCK;
+        return whole < 32 * GRID_BLOCK ? whole : 32 * GRID_BLOCK;
     }
 
-    /// Call `task(first, last)` for this thread's coordinates of each panel: from first to last, LARGE_BLOCK apart.
+    /// Call `task(first, last)` for this thread's coordinates of each panel: from first to last, GRID_BLOCK apart.
     template <typename Task>
     __device__ void each_panel(Task task) const {
         const Index length = panel();
@@ -88,14 +88,14 @@ struct Large {
         volatile double *rooms = sums + (Index)turn * gridDim.x * MOST_SUMS;
         turn ^= 1;                                          // a slow block may still read what the last pass left
         __syncthreads();
-        for (int i = threadIdx.x; i < width; i += LARGE_BLOCK) {
+        for (int i = threadIdx.x; i < width; i += GRID_BLOCK) {
             double sum = shared.of_warp[0][i];
-            for (int k = 1; k < LARGE_BLOCK / 32; k++)
+            for (int k = 1; k < GRID_BLOCK / 32; k++)
                 sum = i == S_MAX || i == G_MAX ? fmax(sum, shared.of_warp[k][i]) : sum + shared.of_warp[k][i];
             rooms[(Index)blockIdx.x * MOST_SUMS + i] = sum;
         }
-        barrier();
-        for (int i = threadIdx.x; i < width; i += LARGE_BLOCK) {
+        wait_for_blocks(arrived);
+        for (int i = threadIdx.x; i < width; i += GRID_BLOCK) {
             double sum = 0.0;
             for (unsigned block = 0; block < gridDim.x; block++) {
                 const double of_block = rooms[(Index)block * MOST_SUMS + i];
@@ -106,25 +106,13 @@ struct Large {
         __syncthreads();
     }
 
-    __device__ void barrier() {
-        __threadfence();
-        __syncthreads();
-        if (threadIdx.x == 0) {
-            const unsigned long long goal = (atomicAdd(arrived, 1ull) / gridDim.x + 1) * gridDim.x;
-            while (*(volatile unsigned long long *)arrived < goal)
-                __nanosleep(20);
-            __threadfence();
-        }
-        __syncthreads();
-    }
-
     /// p.g
     __device__ double slope(const floating *g) {
         const floating *p = this->p();
         double sum = 0.0;
         begin_pass(PRODUCTS);
         each_panel([&](Index first, Index last) {
-            for (Index i = first; i < last; i += LARGE_BLOCK)
+            for (Index i = first; i < last; i += GRID_BLOCK)
                 sum += (double)p[i] * (double)g[i];
         });
         add(PG, sum);
@@ -139,7 +127,7 @@ struct Large {
             sum = largest = 0.0;
             begin_pass(PRODUCTS);
             each_panel([&](Index first, Index last) {
-                for (Index i = first; i < last; i += LARGE_BLOCK) {
+                for (Index i = first; i < last; i += GRID_BLOCK) {
                     const double scaled = (double)a[i] / scale;
                     sum += scaled * scaled;
                     largest = fabs((double)a[i]) > largest ? fabs((double)a[i]) : largest;
@@ -169,7 +157,7 @@ struct Large {
         double moves = 0.0;
         begin_pass(PRODUCTS);
         each_panel([&](Index first, Index last) {
-            for (Index i = first; i < last; i += LARGE_BLOCK)
+            for (Index i = first; i < last; i += GRID_BLOCK)
                 if ((floating)((double)v[i] + alpha * (double)p[i]) != v[i])
                     moves = 1.0;
         });
@@ -184,7 +172,7 @@ struct Large {
         double gg = 0.0, g_max = 0.0, check = 0.0;
         begin_pass(PRODUCTS);
         each_panel([&](Index first, Index last) {
-            for (Index i = first; i < last; i += LARGE_BLOCK) {
+            for (Index i = first; i < last; i += GRID_BLOCK) {
                 const double g_i = g[i] = g_told[i];
                 gg += g_i * g_i;
                 check += 0.0 * g_i;
@@ -212,7 +200,7 @@ struct Large {
             if (paired) {
                 double ss = 0.0, sy = 0.0, yy = 0.0, gg = 0.0, s_max = 0.0, g_max = 0.0;
                 double weighted_yy = 0.0, sg = 0.0, yg = 0.0;
-                for (Index i = first; i < last; i += LARGE_BLOCK) {
+                for (Index i = first; i < last; i += GRID_BLOCK) {
                     floating s_i, y_i, g_i;
                     if (purpose == MOVE) {
                         const floating x_i = (floating)((double)x[i] + alpha * (double)s_new[i]);  // p stands there
@@ -255,7 +243,7 @@ struct Large {
                 j = before(j);
                 const floating *s_j = s_at(j), *y_j = s_j + n;
                 double with_y = 0.0, with_g = 0.0, y_with_s = 0.0, y_with_y = 0.0, y_with_g = 0.0;
-                for (Index i = first; i < last; i += LARGE_BLOCK) {
+                for (Index i = first; i < last; i += GRID_BLOCK) {
                     const double s = s_j[i], y = y_j[i], g_i = g[i];
                     const double w = h0 == nullptr ? 1.0 : (double)h0[i];
                     with_g += s * g_i;
@@ -287,7 +275,7 @@ struct Large {
         double sum = 0.0;
         begin_pass(PRODUCTS);
         each_panel([&](Index first, Index last) {
-            for (Index i = first; i < last; i += LARGE_BLOCK) {
+            for (Index i = first; i < last; i += GRID_BLOCK) {
                 const double g_i = g[i];
                 double p_i = member.count == 0 ? -g_i / alpha : -g_i * alpha;
                 int j = member.head;
@@ -472,7 +460,7 @@ struct Large {
         if (verdict != ACCEPT) {
             if (search.lo == alpha)
                 each_panel([&](Index first, Index last) {
-                    for (Index i = first; i < last; i += LARGE_BLOCK)
+                    for (Index i = first; i < last; i += GRID_BLOCK)
                         g_lo[i] = g[i];
                 });
             if (verdict == TRIAL && member.nfev >= rules.maxfun) {
@@ -524,7 +512,7 @@ struct Large {
         const floating *p = this->p();
         const double alpha = member.search.alpha;
         each_panel([&](Index first, Index last) {
-            for (Index i = first; i < last; i += LARGE_BLOCK)
+            for (Index i = first; i < last; i += GRID_BLOCK)
                 x[i] = at_rest ? v[i] : (floating)((double)v[i] + alpha * (double)p[i]);
         });
     }
@@ -542,7 +530,7 @@ __device__ Large<floating> large_of(
 
 /// As `tell`, and without f as `points`, for large members; in one cooperative launch.
 template <typename floating>
-__global__ void __launch_bounds__(LARGE_BLOCK, 1) tell_large(
+__global__ void __launch_bounds__(GRID_BLOCK, 1) tell_large(
     Run<floating> run, const Index *rows, Index count, const void *f, int narrow, const floating *g, floating *x,
     unsigned char *moved, double *sums, unsigned long long *arrived
 ) {
@@ -575,7 +563,7 @@ __global__ void __launch_bounds__(LARGE_BLOCK, 1) tell_large(
 
 /// As `take_up`, for large members; in one cooperative launch.
 template <typename floating>
-__global__ void __launch_bounds__(LARGE_BLOCK, 1) take_up_large(
+__global__ void __launch_bounds__(GRID_BLOCK, 1) take_up_large(
     Run<floating> run, Index B, const floating *s, const floating *y, const int *status, const bool *anew,
     const floating *searches, double *sums, unsigned long long *arrived
 ) {
@@ -592,7 +580,7 @@ __global__ void __launch_bounds__(LARGE_BLOCK, 1) take_up_large(
         }
         if (!anew[b])
             large.each_panel([&](Index first, Index last) {
-                for (Index i = first; i < last; i += LARGE_BLOCK) {
+                for (Index i = first; i < last; i += GRID_BLOCK) {
                     large.p()[i] = searches[(4 * b + 2) * n + i];
                     large.v[2 * n + i] = searches[(4 * b + 3) * n + i];
                 }

@@ -39,7 +39,7 @@ __device__ __forceinline__ bool push(
     floating *slot = s_of(rules, v, member.head);
     if (!curvature(group, rules, s, y, sy, yy))
         return false;
-    for (Index i = group.rank(); i < n; i += Group::size) {
+    for (Index i = group.rank(); i < n; i += group.size()) {
         slot[i] = s[i];
         slot[n + i] = y[i];
     }
@@ -81,7 +81,7 @@ __device__ __forceinline__ double recursion(
     for (int c = 0; c < columns; c++) {
         const double a_j = rho[j] * product[c];
         a[c * m + j] = a_j;
-        for (Index i = group.rank(); i < n; i += Group::size) {
+        for (Index i = group.rank(); i < n; i += group.size()) {
             const double scale = h0 == nullptr ? member.gamma : (double)h0[i];
             const floating scaled = (floating)(((double)q[c * n + i] - a_j * (double)s[n + i]) * scale);
             q[c * n + i] = t != nullptr && t[i] < 0.0 ? 0 : scaled;
@@ -110,12 +110,12 @@ __device__ __forceinline__ double direction(
     const Index n = rules.n;
     const floating *g = v + n;
     floating *p = v + 2 * n;
-    for (Index i = group.rank(); i < n; i += Group::size)
+    for (Index i = group.rank(); i < n; i += group.size())
         p[i] = -g[i];
     if (member.count > 0)
         return recursion<1>(group, rules, member, v, h0, work, work.a, 1, p, nullptr);
     if (h0 != nullptr)
-        for (Index i = group.rank(); i < n; i += Group::size)
+        for (Index i = group.rank(); i < n; i += group.size())
             p[i] *= h0[i];
     return dot(group, n, p, g);
 }

@@ -2,13 +2,14 @@
 //
 // One thread runs the four lanes of vectors.pxd, more threads are a lane each.
 
+/// What this thread adds to a.b.
 template <class Group, typename floating>
-__device__ __forceinline__ double dot(Group &group, Index n, const floating *a, const floating *b) {
-    if constexpr (Group::size > 1) {
+__device__ __forceinline__ double part_of_dot(Group &group, Index n, const floating *a, const floating *b) {
+    if constexpr (!Group::alone) {
         double lane = 0.0;
-        for (Index i = group.rank(); i < n; i += Group::size)
+        for (Index i = group.rank(); i < n; i += group.size())
             lane += (double)a[i] * (double)b[i];
-        return group.sum(lane);
+        return lane;
     } else {
         double lane[4] = {0.0, 0.0, 0.0, 0.0};
         Index i = 0;
@@ -26,10 +27,15 @@ __device__ __forceinline__ double dot(Group &group, Index n, const floating *a, 
     }
 }
 
+template <class Group, typename floating>
+__device__ __forceinline__ double dot(Group &group, Index n, const floating *a, const floating *b) {
+    return group.sum(part_of_dot(group, n, a, b));
+}
+
 /// b += c a
 template <class Group, typename floating>
 __device__ __forceinline__ void axpy(Group &group, Index n, double c, const floating *a, floating *b) {
-    for (Index i = group.rank(); i < n; i += Group::size)
+    for (Index i = group.rank(); i < n; i += group.size())
         b[i] = (floating)((double)b[i] + c * (double)a[i]);
 }
 
@@ -38,9 +44,9 @@ template <class Group, typename floating>
 __device__ __forceinline__ double axpy_dot(
     Group &group, Index n, double c, const floating *a, floating *b, const floating *d
 ) {
-    if constexpr (Group::size > 1) {
+    if constexpr (!Group::alone) {
         double lane = 0.0;
-        for (Index i = group.rank(); i < n; i += Group::size) {
+        for (Index i = group.rank(); i < n; i += group.size()) {
             const floating t = (floating)((double)b[i] + c * (double)a[i]);
             b[i] = t;
             lane += (double)t * (double)d[i];
@@ -79,7 +85,7 @@ __device__ __forceinline__ double axpy_dot(
 template <class Group, typename floating>
 __device__ __forceinline__ double max_abs(Group &group, Index n, const floating *a) {
     double largest = 0.0;
-    for (Index i = group.rank(); i < n; i += Group::size) {
+    for (Index i = group.rank(); i < n; i += group.size()) {
         const double size = fabs((double)a[i]);
         largest = size > largest ? size : largest;
     }
@@ -93,7 +99,7 @@ __device__ __forceinline__ double norm(Group &group, Index n, const floating *a,
     if ((1e-280 < total && total < 1e300) || largest == 0.0)
         return sqrt(total);
     total = 0.0;
-    for (Index i = group.rank(); i < n; i += Group::size) {
+    for (Index i = group.rank(); i < n; i += group.size()) {
         const double scaled = (double)a[i] / largest;
         total += scaled * scaled;
     }
@@ -109,7 +115,7 @@ __device__ double norm_of_order(Group &group, Index n, const floating *a, double
     if (order == 2.0)
         return norm(group, n, a, largest);
     double total = 0.0, smallest = INFINITY;
-    for (Index i = group.rank(); i < n; i += Group::size) {
+    for (Index i = group.rank(); i < n; i += group.size()) {
         smallest = fmin(smallest, fabs((double)a[i]));
         total += pow(fabs((double)a[i]), order);
     }
