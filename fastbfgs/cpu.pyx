@@ -88,7 +88,7 @@ cdef class CPU(Backend):
         self.B, rules.n = x0.shape
         rules.method = BFGS if options.method == "BFGS" else LBFGS
         rules.m = options.history if rules.method == LBFGS else 0
-        rules.scale_h0 = h0 is None if options.scale_h0 is None else options.scale_h0
+        rules.scale_h0 = options.scaling(h0 is not None)
         rules.single = x0.dtype == np.float32 or options.pairs == "float32"
         rules.large = rules.method == LBFGS and box is None and (
             rules.n >= LARGE or (options.pairs is not None and x0.dtype == np.float64))

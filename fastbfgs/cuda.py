@@ -290,7 +290,7 @@ class CUDA(Backend):
             "n": self.n,
             "m": self.m,
             "method": int(options.method == "BFGS"),
-            "scale_h0": h0 is None if options.scale_h0 is None else options.scale_h0,
+            "scale_h0": options.scaling(h0 is not None),
             "tables": box is not None,
             "eps": np.finfo(self.dtype).eps,
             "records": self.records.data.ptr,

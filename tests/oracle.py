@@ -378,24 +378,29 @@ class Memory:
 class DenseMemory(Memory):
     """All that the pairs have taught so far, as one matrix H (n, n): BFGS, rounded where bfgs.pxd stores.
 
-    It takes the place of `Memory` in `lbfgs`, which then is BFGS. `pairs` only says whether there is any.
+    It takes the place of `Memory` in `lbfgs`, which then is BFGS. `pairs` only says how many there were.
     """
 
     def push(self, s: Vector, y: Vector) -> None:
-        """Update H by N&W (6.17), unless the pair's cosine is rounding noise."""
-        store, known = self.store, bool(self.pairs)
+        """Update H by N&W (6.17), unless the pair's cosine is rounding noise; let it grow before if it is too small."""
+        store, known = self.store, len(self.pairs)
         self.pairs = []
         super().push(s, y)
-        if not self.pairs:
-            self.pairs = [Pair([], [], 0.0)] if known else []
+        learnt = bool(self.pairs)
+        self.pairs = [Pair([], [], 0.0)] * (known + learnt)
+        if not learnt:
             return
         n, sy = len(s), dot(s, y)
         if not known:  # N&W (6.20)
             self.H = [[store(self.gamma) if i == j else 0.0 for j in range(n)] for i in range(n)]
         u = [store(dot(row, y)) for row in self.H]
-        half = 0.5 * (1.0 + dot(y, u) / sy)
-        w = [store((half * a - b) / sy) for a, b in zip(s, u, strict=True)]
-        self.H = [[store(self.H[i][j] + (w[i] * s[j] + s[i] * w[j])) for j in range(n)] for i in range(n)]
+        yHy, scale = dot(y, u), 1.0
+        if 0 < known <= 2 * n:  # Oren and Luenberger, see bfgs.pxd
+            scale = over(sy, yHy)
+            scale = scale if 1.0 < scale < math.inf else 1.0
+        half = 0.5 * (1.0 + scale * yHy / sy)
+        w = [store((half * a - scale * b) / sy) for a, b in zip(s, u, strict=True)]
+        self.H = [[store(scale * self.H[i][j] + (w[i] * s[j] + s[i] * w[j])) for j in range(n)] for i in range(n)]
 
     def times(self, v: Vector, h0: Vector | None) -> Vector:
         """Return H v."""

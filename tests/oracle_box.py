@@ -53,11 +53,12 @@ def dense_B(s: Array, y: Array) -> Array:
     return B
 
 
-def bfgs_dense(s: Array, y: Array, h0: Array | None = None) -> Array:
+def bfgs_dense(s: Array, y: Array, h0: Array | None = None, grows: bool = False) -> Array:
     """Return H (n, n) of BFGS after the pairs s, y (k, n), oldest first, by N&W (6.17).
 
     Without `h0` (n, n), H0 is s.y / y.y I of the first pair, N&W (6.20), and I if there is no pair. (L-BFGS takes the
-    newest pair for this, anew in every iteration: N&W (7.20), `oracle.dense`.)
+    newest pair for this, anew in every iteration: N&W (7.20), `oracle.dense`.) If it `grows`, H is multiplied by
+    s.y / y.Hy, where that is above 1, before each but the first of 1 + 2 n updates.
     """
     s, y = long(s, y)
     k, n = s.shape
@@ -65,8 +66,10 @@ def bfgs_dense(s: Array, y: Array, h0: Array | None = None) -> Array:
     if h0 is None:
         h0 = (s[0] @ y[0]) / (y[0] @ y[0]) * one if k else one
     H = np.array(h0, dtype=LONG)
-    for s_k, y_k in zip(s, y, strict=True):
+    for number, (s_k, y_k) in enumerate(zip(s, y, strict=True)):
         rho = 1 / (y_k @ s_k)
+        if grows and 0 < number <= 2 * n:
+            H = H * max(1, (s_k @ y_k) / (y_k @ H @ y_k))
         V = one - rho * np.outer(y_k, s_k)
         H = V.T @ H @ V + rho * np.outer(s_k, s_k)
     return H

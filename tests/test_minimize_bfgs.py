@@ -418,7 +418,7 @@ def test_hess_inv_comes_to_the_inverse_of_the_hessian():
 
 
 def test_a_second_run_starts_with_the_hess_inv_of_the_first():
-    first = minimize(both, START, jac=True, options={"maxiter": 18})
+    first = minimize(both, START, jac=True, options={"maxiter": 25})
     kept = first.hess_inv.copy()
     warm = minimize(both, first.x, jac=True, options={"hess_inv0": first.hess_inv})
     cold = minimize(both, first.x, jac=True)

@@ -21,22 +21,25 @@ __device__ __forceinline__ void bfgs_push(
                     H[i * n + j] = h0 != nullptr ? (floating)(scale * (double)h0[i * n + j])
                         : j == i ? (floating)scale : 0;
         }
-        member.count = 1;
         for (Index i = group.first_row(); i < n; i += group.rows_apart()) {
             const double u_i = dot(near, n, H + i * n, y);
             if (near.owns(i))
                 w[i] = (floating)u_i;
         }
         group.sync();
-        const double half = 0.5 * (1.0 + dot(group, n, y, w) / sy);
+        const double yHy = dot(group, n, y, w);
+        double scale = rules.scale_h0 == 2 && 0 < member.count && member.count <= 2 * n ? sy / yHy : 1.0;
+        scale = 1.0 < scale && scale < INFINITY ? scale : 1.0;
+        member.count += 1;
+        const double half = 0.5 * (1.0 + scale * yHy / sy);
         for (Index i = group.rank(); i < n; i += group.size())
-            w[i] = (floating)((half * (double)s[i] - (double)w[i]) / sy);
+            w[i] = (floating)((half * (double)s[i] - scale * (double)w[i]) / sy);
         group.sync();                                       // s and w have been stored
         for (Index i = group.first_row(); i < n; i += group.rows_apart()) {
             floating *row = H + i * n;
             const double w_i = w[i], s_i = s[i];
             for (Index j = near.rank(); j < n; j += near.size())
-                row[j] = (floating)((double)row[j] + (w_i * (double)s[j] + s_i * (double)w[j]));
+                row[j] = (floating)(scale * (double)row[j] + (w_i * (double)s[j] + s_i * (double)w[j]));
             const double p_i = -dot(near, n, row, g);
             if (near.owns(i))
                 y[i] = (floating)p_i;

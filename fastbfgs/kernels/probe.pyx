@@ -53,7 +53,7 @@ cdef class LineSearch:
 cdef class Learnt:
     """One member at x, where the gradient is g, that has learnt the pairs (k, n), oldest first.
 
-    `box` (2, n) and `h0` as in `fastbfgs.cpu.CPU`; method "L-BFGS" or "BFGS".
+    `box` (2, n) and `h0` as in `fastbfgs.cpu.CPU`; method "L-BFGS" or "BFGS", of which H `grows` or not.
     """
 
     cdef:
@@ -66,14 +66,14 @@ cdef class Learnt:
     def __cinit__(self):
         self.member = NULL
 
-    def __init__(self, x, g, s, y, Py_ssize_t m=10, h0=None, box=None, method="L-BFGS"):
+    def __init__(self, x, g, s, y, Py_ssize_t m=10, h0=None, box=None, method="L-BFGS", grows=False):
         dtype = g.dtype
         n = len(g)
         rules = &self.rules
         rules.n = n
         rules.m = m
         rules.method = BFGS if method == "BFGS" else LBFGS
-        rules.scale_h0 = h0 is None
+        rules.scale_h0 = 0 if h0 is not None else 2 if grows else 1
         rules.tables = box is not None
         rules.eps = np.finfo(dtype).eps
         self.h0, self.box = h0, box
@@ -110,7 +110,7 @@ cdef class Learnt:
 
     @property
     def count(self):
-        """Pairs remembered; for BFGS whether there was one."""
+        """Pairs remembered; for BFGS learnt."""
         return self.member.count
 
     @property

@@ -29,7 +29,7 @@ cdef struct Rules:          # the same for all members, for the whole run
     Py_ssize_t n            # coordinates
     Py_ssize_t m            # pairs remembered at most
     Method method
-    bint scale_h0           # BFGS: the first update is of H0 times s.y / y.y
+    int scale_h0            # BFGS: 1 if H0 is scaled by s.y / y.y, 2 if H also grows, see bfgs.pxd
     bint narrow             # directions of several members are found together, see tile.pxd
     bint tables             # room for those of compact.pxd stands behind every record
     bint large              # members are of the kind of large.pxd
@@ -76,7 +76,7 @@ cdef struct Member:
     double g_best
     # memory
     double gamma            # s.y / y.y of the newest pair
-    int32_t count           # pairs in use
+    int32_t count           # pairs in use; of BFGS, learnt
     int32_t head            # next slot of the ring
     # per trial
     Search search
