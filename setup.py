@@ -39,7 +39,7 @@ def compiled(paths: list[str], **directives: bool) -> list[Extension]:
         )
         for path in paths
     ]
-    directives = {"language_level": 3, "annotation_typing": False, "embedsignature": True, **directives}
+    directives = {"language_level": 3, "annotation_typing": False, **directives}
     annotate = "FASTBFGS_ANNOTATE" in os.environ
     return cythonize(extensions, compiler_directives=directives, build_dir="build", annotate=annotate)
 

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,11 @@ class Solver:
     >>> result.converged
     array([ True,  True,  True])
     """
+
+    # What `inspect` and `help` show: the constructor of a compiled class has no signature of its own.
+    __signature__ = signature(
+        lambda x0, options=None, *, h0=None, bounds=None, compact=True, workers=None, **keywords: None
+    )
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """What the documentation shows, run: the examples of every docstring, and README's Python blocks in their order."""
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import fastbfgs
+from fastbfgs import solver
 
 MODULES = [
     "differences",
@@ -71,6 +73,15 @@ def test_docstring(example):
     result = doctest.DocTestRunner(verbose=False).run(example, out=report.append)
     assert result.attempted > 0
     assert result.failed == 0, "".join(report)
+
+
+def test_the_solver_shows_the_signature_that_it_has():
+    source = Path(solver.__file__).with_name("solver.py").read_text(encoding="utf-8")
+    functions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef))
+    written = next(function.args for function in functions if function.name == "__init__")
+    for argument in (*written.args, *written.kwonlyargs, written.kwarg):
+        argument.annotation = None
+    assert str(inspect.signature(fastbfgs.Solver)) == f"({ast.unparse(written)})".replace("self, ", "")
 
 
 @pytest.mark.parametrize("name", fastbfgs.__all__)
