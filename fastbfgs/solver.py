@@ -73,8 +73,8 @@ class Solver:
     accepted : int
         How many members took a step in the last `tell`.
     box : ndarray (2, n) or (B, 2, n), or None
-        The bounds, lower and upper, of all members or of each; None if there is no finite one. CuPy's if x0 is on a
-        GPU, else NumPy's.
+        The bounds, lower and upper, of all members or of each, not to be changed; None if there is no finite one.
+        CuPy's if x0 is on a GPU, else NumPy's.
 
     Raises
     ------
@@ -164,6 +164,8 @@ class Solver:
             if self.options.norm != math.inf:
                 raise ValueError(f"norm must be infinite where there are bounds; got {self.options.norm!r}")
             start = reader.nearest(start, self.box)
+            if type(self.box) is np.ndarray:
+                self.box.flags.writeable = False
         start = start.reshape(count, self.n)
         self.live = count
         self.calls = 0

@@ -354,6 +354,12 @@ def test_resumed_is_uninterrupted(tmp_path, dtype, own, compact, shape):
         assert resumed.calls == calls
 
 
+def test_box_is_not_to_be_changed():
+    solver = Solver(np.zeros((3, 2)), method="L-BFGS-B", bounds=[(-5.0, 5.0)] * 2)
+    with pytest.raises(ValueError, match="read-only"):
+        solver.box[:] = 1.0
+
+
 @DTYPES
 def test_resumed_is_uninterrupted_for_one_problem(tmp_path, dtype):
     problem = by_name("chained_rosenbrock_10_thirds")
