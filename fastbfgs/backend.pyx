@@ -1,4 +1,28 @@
 """What a solver asks of its members' memory at every evaluation; `cpu.CPU` and `cuda.CUDA` answer."""
+import numpy as np
+
+from fastbfgs.kernels.advance import RECORD, Status
+
+
+def field_of(records, name):
+    """Return a view of one scalar of records (B, bytes): (B,)."""
+    kind, at = RECORD.fields[name][:2]
+    return records.view(kind)[:, at // kind.itemsize]
+
+
+def sound(records, bounded, Py_ssize_t m, Py_ssize_t slots):
+    """Return whether records (B, bytes), NumPy's, from wherever they come, keep a member within its memory.
+
+    That has `slots` for m pairs, and a box where `bounded` (B,) says so.
+    """
+    cdef Py_ssize_t size = RECORD.itemsize
+    records = np.ascontiguousarray(records[:, :size])
+    count, head, fresh = (field_of(records, name) for name in ("count", "head", "fresh"))
+    return bool(
+        ((0 <= fresh) & (fresh <= count) & (count <= m) & (0 <= head) & (head < slots)).all()
+        and (field_of(records, "bounded") == bounded).all()
+        and np.isin(field_of(records, "status"), list(Status)).all()
+    )
 
 
 cdef class Backend:

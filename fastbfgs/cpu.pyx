@@ -18,6 +18,7 @@ from fastbfgs.kernels.tile cimport TILE, Tile, fits
 from fastbfgs.kernels.work cimport CACHE_LINE, work_in, work_size
 
 from fastbfgs import threads
+from fastbfgs.backend import sound
 from fastbfgs.kernels.advance import RECORD
 
 cnp.import_array()
@@ -462,9 +463,17 @@ cdef class CPU(Backend):
         return {name: array for name, array in arrays.items() if array is not None}
 
     def restore(self, records, vectors):
-        """Go on from the arrays of an earlier `state`."""
+        """Go on from the arrays of an earlier `state`; False, and nothing done, if they cannot be of such members."""
+        m = self.rules.m if self.rules.method == LBFGS else 1
+        if not (
+            (records.shape, records.dtype) == (self.records.shape, self.records.dtype)
+            and (vectors.shape, vectors.dtype) == (self.vectors.shape, self.vectors.dtype)
+            and sound(records, self._members()["bounded"], m, m + self.rules.large)
+        ):
+            return False
         self.records[...] = records
         self.vectors[...] = vectors
+        return True
 
     def _ring(self):
         """The slots of all members, (B, slots, 2, n), a view; of each the s, or p, and the y."""

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastbfgs.backend import Backend
+from fastbfgs.backend import Backend, field_of, sound
 from fastbfgs.device import Arrays
 from fastbfgs.fused import CudaObjective
 from fastbfgs.kernels.advance import RECORD
@@ -167,12 +167,6 @@ class Footprint:
         free = max(0, free - self.fixed)
         alone = free // (self.member + self.room)
         return alone if alone <= groups else max(0, free - groups * self.room) // self.member
-
-
-def _field_of(records: Any, name: str) -> Any:
-    """Return a view of one scalar of records (B, bytes): (B,)."""
-    kind, at = RECORD.fields[name][:2]  # type: ignore[index]
-    return records.view(kind)[:, at // kind.itemsize]
 
 
 class _Flag:
@@ -361,7 +355,7 @@ class CUDA(Backend):
 
     def _field(self, name: str) -> Any:
         """Return a view of one scalar of every record (B,)."""
-        return _field_of(self.records, name)
+        return field_of(self.records, name)
 
     def _rows(self, rows: Any) -> Any:
         """Return what a kernel takes for `rows`: nothing for all members, in order."""
@@ -529,11 +523,19 @@ class CUDA(Backend):
         arrays = {"records": self.records, "vectors": self.vectors, "h0": self.h0, "box": self.box}
         return {name: array.get() for name, array in arrays.items() if array is not None}
 
-    def restore(self, records: np.ndarray, vectors: np.ndarray) -> None:
-        """Go on from the arrays of an earlier `state`."""
+    def restore(self, records: np.ndarray, vectors: np.ndarray) -> bool:
+        """Go on from the arrays of an earlier `state`; False, and nothing done, if they cannot be of such members."""
+        m = self.m if self.m else 1
+        if not (
+            (records.shape, records.dtype) == (self.records.shape, self.records.dtype)
+            and (vectors.shape, vectors.dtype) == (self.vectors.shape, self.vectors.dtype)
+            and sound(records, self._field("bounded").get(), m, m + (self.shared == "large"))
+        ):
+            return False
         self.records[...] = self.xp.asarray(records)
         self.vectors[...] = self.xp.asarray(vectors)
         self._recount()
+        return True
 
     def _recount(self) -> None:
         """Find out who has finished, whatever was known before."""
@@ -583,7 +585,7 @@ class CUDA(Backend):
             records, vectors = searches
             bits = f"u{self.dtype.itemsize}"
             ours = (self.vectors.view(bits)[:, : 2 * n] == vectors.view(bits)[:, : 2 * n]).all(axis=1)
-            ours &= _field_of(records, "f").astype(self.dtype).view(bits) == f.view(bits)
+            ours &= field_of(records, "f").astype(self.dtype).view(bits) == f.view(bits)
             fixed = self.records[:, : RECORD.itemsize]
             fixed[...] = xp.where(ours.reshape(-1, 1), records, fixed)
         for name, there in {

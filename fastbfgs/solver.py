@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from inspect import signature
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastbfgs import device, interop, threads
+from fastbfgs.backend import field_of
 from fastbfgs.cpu import CPU, SHARED
 from fastbfgs.fused import CudaObjective
 from fastbfgs.kernels.advance import RECORD, Status
@@ -487,9 +489,14 @@ class Solver:
             **self._backend.state(),
         }
         partial = f"{os.fspath(path)}.partial"
-        with open(partial, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(partial, path)
+        try:
+            with open(partial, "wb") as file:
+                np.savez(file, **arrays)
+            os.replace(partial, path)
+        except BaseException:
+            with suppress(OSError):  # what went wrong is the news
+                os.remove(partial)
+            raise
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, workers: int | None = None) -> Solver:
@@ -505,31 +512,28 @@ class Solver:
         Raises
         ------
         ValueError
-            If the file was not written by `save` of this format.
+            If the file was not written by `save` of this format, or is damaged.
+        OSError
+            If it cannot be opened.
         """
-        import json
-
+        unknown = (
+            f"{os.fspath(path)!r} is not, or no longer, a state that this version of fastbfgs wrote with Solver.save; "
+            "load it with the version that wrote it, or take another copy"
+        )
         with open(path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            saved = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {}
-        if int(saved.get("format", -1)) != _FORMAT or str(saved["record"]) != str(RECORD):
-            raise ValueError(
-                f"{os.fspath(path)!r} is not a state that this version of fastbfgs wrote with Solver.save; "
-                "load it with the version that wrote it"
-            )
-        shape, vectors, n = tuple(saved["shape"]), saved["vectors"], int(saved["n"])
-        options = Options(**json.loads(str(saved["options"])))
+            try:
+                saved = _read(file)
+            except MemoryError:
+                raise
+            except Exception as error:  # NumPy's, zipfile's, zlib's, the system's: whatever other files bring about
+                raise ValueError(unknown) from error
         place = device.cupy("a run that was saved on a GPU").asarray if "device" in saved else np.asarray
         h0, bounds = (interop.Checked(place(saved[name])) if name in saved else None for name in ("h0", "box"))
         solver = cls(
-            place(vectors[:, :n].reshape(*shape, n)),
-            options,
-            h0=h0,
-            bounds=bounds,
-            compact=bool(saved["compact"]),
-            workers=workers,
+            place(saved["x0"]), saved["options"], h0=h0, bounds=bounds, compact=saved["compact"], workers=workers
         )
-        solver._resume(saved["records"], vectors, int(saved["calls"]))
+        if not solver._resume(saved["records"], saved["vectors"], saved["calls"]):
+            raise ValueError(unknown)
         return solver
 
     @classmethod
@@ -560,7 +564,8 @@ class Solver:
             As in the constructor, but for `history`, which is m.
         searches : tuple, optional
             What `Solver.searches` returned when the result was taken: a member whose x, f and g have the same bits as
-            then goes on as if it had never stopped. Others begin a new line search.
+            then goes on as if it had never stopped. Others begin a new line search. Not of a run with bounds, which
+            this one does not have: `save` and `load` keep those.
         h0, compact, workers
             As in the constructor.
 
@@ -615,6 +620,11 @@ class Solver:
                 wanted: Any = ((count, RECORD.itemsize), (count, 4 * n), np.uint8, dtype)
                 if (records.shape, vectors.shape, records.dtype, vectors.dtype) != wanted:
                     raise ValueError("searches are not of this result: take both from one solver, or leave it out")
+                if bool(field_of(records, "bounded").any()):
+                    raise ValueError(
+                        "searches must be of a run without bounds, as the resumed one is: leave them out to begin new "
+                        "searches without bounds, or go on with bounds by save and load"
+                    )
             g = spread("g", x.shape, dtype).reshape(count, n)
             scalars = [
                 spread(name, shape, kind).reshape(count)
@@ -631,8 +641,38 @@ class Solver:
         self._recount()
         self.calls = calls
 
-    def _resume(self, records: np.ndarray, vectors: np.ndarray, calls: int) -> None:
-        """Go on from the arrays and the count of a saved run."""
-        self._backend.restore(records, vectors)
+    def _resume(self, records: np.ndarray, vectors: np.ndarray, calls: int) -> bool:
+        """Go on from the arrays and the count of a saved run; False, and nothing done, if they are of another."""
+        if not self._backend.restore(records, vectors):
+            return False
         self._recount()
         self.calls = calls
+        return True
+
+
+def _read(file: Any) -> dict[str, Any]:
+    """Return what `Solver.save` wrote into a file, and `x0` and `options`, as the constructor takes them.
+
+    Raises
+    ------
+    Exception
+        Of any kind, if it was not `save` that wrote it.
+    """
+    import json
+
+    saved: dict[str, Any] = dict(np.load(file, allow_pickle=False))
+    if int(saved["format"]) != _FORMAT or str(saved["record"]) != str(RECORD):
+        raise ValueError("another format")
+    options = Options(**json.loads(str(saved["options"])))
+    vectors, shape, n = saved["vectors"], saved["shape"].tolist(), int(saved["n"])
+    x0 = vectors[:, :n].reshape(*shape, n)
+    B = math.prod(x0.shape[:-1])
+    forms = {"h0": ((n, n), (B, n, n)) if options.method == "BFGS" else ((n,), (B, n)), "box": ((2, n), (B, 2, n))}
+    for name in saved.keys() & forms.keys():
+        array = saved[name] = np.ascontiguousarray(saved[name])
+        if array.shape not in forms[name] or array.dtype != x0.dtype:
+            raise ValueError(f"{name} of another form")
+    if x0.dtype not in (np.float64, np.float32):
+        raise TypeError(f"vectors of dtype {x0.dtype}")
+    read = {"x0": x0, "options": options, "compact": bool(saved["compact"]), "calls": int(saved["calls"])}
+    return saved | read

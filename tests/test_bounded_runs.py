@@ -354,6 +354,17 @@ def test_resumed_is_uninterrupted(tmp_path, dtype, own, compact, shape):
         assert resumed.calls == calls
 
 
+def test_resume_takes_no_searches_within_bounds():
+    problem = by_name("wood")
+    solver = Solver(some_starts(problem, 3, float), method="L-BFGS-B", bounds=[(-5.0, 5.0)] * 4)
+    advance(solver, problem.fun, 1)
+    result, memories, searches = solver.result(), solver.memories(), solver.searches()
+    with pytest.raises(ValueError, match="searches must be of a run without bounds"):
+        Solver.resume(result, memories, searches=searches)
+    resumed = Solver.resume(result, memories)
+    assert resumed.box is None and resumed.ask().shape == (3, 4)
+
+
 def test_box_is_not_to_be_changed():
     solver = Solver(np.zeros((3, 2)), method="L-BFGS-B", bounds=[(-5.0, 5.0)] * 2)
     with pytest.raises(ValueError, match="read-only"):

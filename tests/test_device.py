@@ -16,6 +16,7 @@ import pytest
 
 import fastbfgs
 from fastbfgs import Options, Solver, Status, cuda, device
+from fastbfgs.backend import field_of
 from tests import on_host
 
 pytestmark = on_host.needs_compiler
@@ -949,6 +950,18 @@ def test_saved_and_loaded(tmp_path, bounded):
     assert again.calls == whole.calls
     for mine, other in zip(again.result().x.get(), whole.result().x.get(), strict=True):
         np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("count", 11), ("head", 10), ("fresh", -1), ("bounded", 1)])
+def test_records_that_lead_out_of_memory_are_not_loaded(tmp_path, name, wrong):
+    x0, c = data()
+    solved(Solver(xp.array(x0)), xp.array(c), 4).save(tmp_path / "run.npz")
+    with np.load(tmp_path / "run.npz") as file:
+        saved = dict(file)
+    field_of(saved["records"], name)[1] = wrong
+    np.savez(tmp_path / "run.npz", **saved)
+    with pytest.raises(ValueError, match="not, or no longer, a state"):
+        Solver.load(tmp_path / "run.npz")
 
 
 def test_no_members():

@@ -219,7 +219,15 @@ def test_the_host_waits_a_few_times_whatever_there_is():
         before = on_host.waits
         Solver.resume(result, memories, solver.options, searches=searches)
         waits.append(on_host.waits - before)
-    assert waits[0] == waits[1] <= 4
+    assert waits[0] == waits[1] <= 5
+
+
+def test_searches_within_bounds_are_not_taken_up():
+    solver = Solver(xp.array(starts(4, 3)), method="L-BFGS-B", bounds=[(-5.0, 5.0)] * 3)
+    result, memories, searches = told(solver, 3).result(), solver.memories(), solver.searches()
+    with pytest.raises(ValueError, match="searches must be of a run without bounds"):
+        Solver.resume(result, memories, searches=searches)
+    assert Solver.resume(result, memories).running
 
 
 def test_no_members_to_take_up():

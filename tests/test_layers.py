@@ -91,6 +91,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "objective.py": {"differences", "interop"},
     "objective.pxd": set(),
     "solver.py": {
+        "backend",
         "cpu",
         "cuda",
         "device",
@@ -115,7 +116,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "threads.py": set(),
     "atomics.pxd": set(),
     "backend.pxd": set(),
-    "backend.pyx": set(),
+    "backend.pyx": {"kernels.advance"},
     "crew.pyx": {"atomics", "kernels.state", "threads"},
     "crew.pxd": {"kernels.state"},
     "cuda.py": {"backend", "device", "fused", "kernels.advance"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from itertools import pairwise
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import pytest
 from scipy.optimize import Bounds
 
 from fastbfgs import Options, Result, Solver, Status, threads
+from fastbfgs.backend import field_of
 from fastbfgs.kernels.advance import RECORD
 from tests import oracle
 from tests.problems import BOUNDED, PROBLEMS, Problem, by_name, starts
@@ -442,22 +444,95 @@ def test_load_refuses_what_save_did_not_write(tmp_path):
     for change in ({"format": 999}, {"format": None}, {"record": "something else"}):
         changed = {k: v for k, v in (saved | change).items() if v is not None}
         np.savez(path, **changed)
-        with pytest.raises(ValueError, match=r"not a state .* Solver\.save"):
+        with pytest.raises(ValueError, match=r"not, or no longer, a state .* Solver\.save"):
             Solver.load(path)
     np.savez(path, some="array")
     with pytest.raises(ValueError, match=r"Solver\.save"):
         Solver.load(path)
 
 
+def test_load_refuses_what_does_not_fit(tmp_path):
+    solver = Solver(np.ones((2, 4)), h0=np.ones(4))
+    path = tmp_path / "run.npz"
+    solver.save(path)
+    with np.load(path) as file:
+        saved = dict(file)
+    for change in (
+        {"format": [4, 4]},
+        {"options": None},
+        {"options": "text"},
+        {"options": '{"history": 0}'},
+        {"shape": [3]},
+        {"n": 100},
+        {"records": saved["records"][:1]},
+        {"records": saved["records"].astype(np.int16)},
+        {"vectors": saved["vectors"][:, :-1]},
+        {"vectors": saved["vectors"].astype(complex)},
+        {"h0": np.ones(3)},
+        {"h0": np.ones(4, np.float32)},
+    ):
+        np.savez(path, **{k: v for k, v in (saved | change).items() if v is not None})
+        with pytest.raises(ValueError, match=r"not, or no longer, a state .* Solver\.save"):
+            Solver.load(path)
+
+
+@pytest.mark.parametrize("method", ["L-BFGS", "BFGS", "L-BFGS-B"])
+@pytest.mark.parametrize("n", [4, 400])
+def test_load_refuses_records_that_lead_out_of_memory(tmp_path, method, n):
+    given = {"bounds": [(0.0, 2.0)] * n} if method == "L-BFGS-B" else {}
+    solver = Solver(np.full((3, n), 0.5), method=method, history=5, **given)
+    advance(solver, lambda x: (((x - 1.0) ** 4).sum(axis=1), 4.0 * (x - 1.0) ** 3), 9)
+    path = tmp_path / "run.npz"
+    solver.save(path)
+    with np.load(path) as file:
+        saved = dict(file)
+    slots = 6 if method == "L-BFGS" and n == 400 else 5  # see large.pxd
+    for name, wrong in (
+        ("count", [-1, 6]),
+        ("head", [-1, slots]),
+        ("fresh", [-1, 6]),
+        ("bounded", [0] if given else [1, 2]),
+        ("status", [-2, 77]),
+    ):
+        for value in wrong:
+            records = saved["records"].copy()
+            field_of(records, name)[1] = value
+            np.savez(path, **(saved | {"records": records}))
+            with pytest.raises(ValueError, match=r"no longer, a state"):
+                Solver.load(path)
+
+
 def test_load_refuses_other_kinds_of_file(tmp_path):
-    path = tmp_path / "file"
-    np.save(tmp_path / "file.npy", np.ones(3))
-    path.write_text("x0 = 1, 2, 3")
-    for foreign in (path, tmp_path / "file.npy"):
-        with pytest.raises(ValueError):
-            Solver.load(foreign)
+    solver = Solver(np.ones(3))
+    solver.save(tmp_path / "run.npz")
+    whole = (tmp_path / "run.npz").read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    np.save(tmp_path / "array.npy", np.ones(3))
+    for content in (
+        b"",
+        b"x0 = 1, 2, 3",
+        pickle.dumps({"x0": 1}),
+        (tmp_path / "array.npy").read_bytes(),
+        whole[:-100],
+        whole[:200],
+        flipped,
+    ):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(ValueError, match=r"'.*file' is not, or no longer, a state"):
+            Solver.load(tmp_path / "file")
     with pytest.raises(FileNotFoundError):
         Solver.load(tmp_path / "nothing")
+
+
+def test_a_save_that_fails_leaves_nothing(tmp_path):
+    solver, folder = Solver(np.ones(3)), tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(OSError):
+        solver.save(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    with pytest.raises(FileNotFoundError, match="partial"):
+        solver.save(tmp_path / "nowhere" / "run.npz")
 
 
 # ----------------------------------------------------------------------------------------------
