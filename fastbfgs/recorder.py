@@ -187,7 +187,6 @@ class Paths:
         if self.steps < 0:
             raise ValueError(f"steps must not be negative; got {steps}")
         self._library: foreign.Library | None = None
-        self._xp: Any = np
         self._room: dict[str, Any] = {}
         self._nit: Any = np.empty(0, np.int64)
         self._shape: tuple[int, ...] = ()
@@ -209,13 +208,17 @@ class Paths:
 
     def _keep(self, accepted: Accepted, xp: Any, library: foreign.Library | None) -> None:
         """Keep what was accepted, arrays of `xp`, to be shown as arrays of `library`."""
-        rows, nit = accepted.rows, accepted.nit
-        known = self._nit[rows[0]] if self._room and xp is self._xp else nit[0]
+        rows, nit, s = accepted.rows, accepted.nit, accepted.s[0]
+        same = bool(self._room) and xp is self._xp and accepted.shape == self._shape
+        known = self._nit[rows[0]] if same else nit[0]
+        # A recorder that comes in knows no step: it has begun another run, or this one anew.
         if xp is np:
-            again, last = nit[0] <= known, int(nit.max())
+            again = nit[0] <= known or (known >= 0 and s[0] != s[0] and bool((s != s).all()))
+            last = int(nit.max())
         else:  # at once, since each would take a wait
-            gained, last = xp.stack((nit[0] - known, nit.max())).tolist()
-            again = gained <= 0
+            anew = (known >= 0) & (s != s).all()
+            gained, anew, last = xp.stack((nit[0] - known, anew.astype(np.int64), nit.max())).tolist()
+            again = gained <= 0 or anew
         if again:
             self._begin(accepted, xp)
             self._library = library
@@ -237,6 +240,15 @@ class Paths:
                 stacklevel=3,
             )
 
+    @property
+    def _xp(self) -> Any:
+        """The library of the arrays."""
+        return foreign.namespace_of(self._nit)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled or copied: without the room that nothing has been kept in yet."""
+        return vars(self) | {"_room": {name: room[: self._ready] for name, room in self._room.items()}}
+
     def _begin(self, accepted: Accepted, xp: Any) -> None:
         """Allocate for the batch that this is the first of."""
         members = math.prod(accepted.shape)
@@ -244,7 +256,6 @@ class Paths:
         for name in ("x", "f", "g", "alpha"):
             values = getattr(accepted, name)
             self._room[name] = xp.empty((iterates, members, *values.shape[1:]), values.dtype)
-        self._xp = xp
         self._nit = xp.full(members, -1, np.int64)
         self._shape = accepted.shape
         self._ready = 0

@@ -676,6 +676,21 @@ def test_paths_are_filled_anew_by_each_run_wherever_it_is():
             np.testing.assert_array_equal(array.get() if kind is xp.array else array, getattr(expected, name))
 
 
+def test_paths_start_over_with_a_run_that_is_come_into():
+    x0, c = data()
+    paths, anew = fastbfgs.Paths(100), fastbfgs.Paths(100)
+    fastbfgs.minimize(bowls, xp.array(x0), jac=True, batch_args=(xp.array(c),), record=paths, options={"maxiter": 1})
+    solver = solved(Solver(xp.array(x0)), xp.array(c), 3)
+    records = fastbfgs.Recorder(solver, paths), fastbfgs.Recorder(solver, anew)
+    assert solver.result().nit.get()[0] > 1
+    while solver.running:
+        for name in ("nit", *RECORDED[2:]):
+            np.testing.assert_array_equal(getattr(paths, name).get(), getattr(anew, name).get())
+        solved(solver, xp.array(c), 1)
+        for record in records:
+            record.take()
+
+
 def test_paths_take_no_more_of_the_device_than_twice_what_is_reached(monkeypatch):
     x0, c = data()
     taken = []

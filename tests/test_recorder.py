@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
 from functools import partial
 from itertools import pairwise
@@ -398,6 +400,44 @@ def test_the_next_run_starts_over():
         for name in ("nit", *ARRAYS):
             assert_same_bits(getattr(paths, name), getattr(anew, name))
     assert_same_bits(*mine)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (4, 5)], ids=str)
+def test_a_run_that_is_come_into_starts_over(shape):
+    x0 = np.random.default_rng(3).uniform(-2.0, 2.0, (*shape, 5))
+    fun = ROSENBROCK.fun if shape else one(ROSENBROCK.fun)
+    paths, anew = Paths(500), Paths(500)
+    minimize(ROSENBROCK.fun, np.full((3, 5), 7.0), jac=True, record=paths, options={"maxiter": 3})
+    solver = Solver(x0)
+    while np.min(solver.result().nit) < 6:
+        solver.tell(*fun(solver.ask()))
+    records = Recorder(solver, paths), Recorder(solver, anew)
+    for _ in range(3):
+        for name in ("nit", *ARRAYS):
+            assert_same_bits(getattr(paths, name), getattr(anew, name))
+        solver.tell(*fun(solver.ask()))
+        for record in records:
+            record.take()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda paths: pickle.loads(pickle.dumps(paths))])
+def test_a_copy_goes_on_by_itself(copied):
+    solver, paths = Solver(some_starts()), Paths(10**7)
+    handed: list[Accepted] = []
+    recorder = Recorder(solver, handed.append)
+    while solver.running:
+        solver.tell(*ROSENBROCK.fun(solver.ask()))
+        recorder.take()
+    for accepted in handed[:9]:
+        paths(accepted)
+    again, there = copied(paths), paths.x.copy()
+    for accepted in handed[9:]:
+        again(accepted)
+    assert_same_bits(paths.x, there)
+    for accepted in handed[9:]:
+        paths(accepted)
+    for name in ("nit", *ARRAYS):
+        assert_same_bits(getattr(again, name), getattr(paths, name))
 
 
 def test_arrays_go_on_as_the_run_does():
