@@ -3,7 +3,7 @@
 try:
     import fastbfgs.kernels.advance  # noqa: F401
 except ModuleNotFoundError as error:
-    if error.name != "fastbfgs.kernels.advance":
+    if not (error.name or "").startswith("fastbfgs.kernels."):
         raise
     raise ImportError(
         "the compiled part of fastbfgs is not there. In a checkout, build it in place with `pip install -e .`, "

@@ -321,6 +321,15 @@ def test_python_imports_are_seen():
     ]
 
 
+def test_a_checkout_that_is_not_built_says_so(tmp_path):
+    for path in PACKAGE.rglob("*.py"):
+        copy = tmp_path / "fastbfgs" / path.relative_to(PACKAGE)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    process = subprocess.run([sys.executable, "-c", "import fastbfgs"], cwd=tmp_path, capture_output=True, text=True)
+    assert "ImportError: the compiled part of fastbfgs is not there" in process.stderr
+
+
 def test_import_is_light():
     script = "import fastbfgs, sys; print(*sorted(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(Path(fastbfgs.__file__).parents[1])}
