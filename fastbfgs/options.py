@@ -9,6 +9,8 @@ from functools import lru_cache
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 METHODS = ("L-BFGS", "L-BFGS-B", "BFGS")
 
 
@@ -21,7 +23,7 @@ class Options:
     method : {"L-BFGS", "L-BFGS-B", "BFGS"}
         Which way the steps go: by a limited memory of pairs, the same within bounds, or by a dense inverse Hessian.
     history : int
-        Pairs (s, y) remembered, m of Nocedal & Wright; at least 1. Not for BFGS.
+        Pairs (s, y) remembered, m of Nocedal & Wright; from 1 to 1,000,000. Not for BFGS.
     gtol : float
         Stop at max ``|g_i| <= gtol``, of the projected gradient if there are bounds; at least 0.
     ftol : float
@@ -66,7 +68,7 @@ class Options:
     1e-05
     >>> Options(history=0)
     Traceback (most recent call last):
-    ValueError: history must be a positive integer; got 0
+    ValueError: history must be a positive integer, at most a million; got 0
     """
 
     method: str = "L-BFGS"
@@ -96,13 +98,15 @@ class Options:
             given = values[name]
             if type(given) is kind and least <= given <= most:  # type: ignore[operator]
                 continue
+            if isinstance(given, np.ndarray) and given.ndim == 0:
+                given = given[()]
             if isinstance(given, bool) or (not isinstance(given, (int, float)) and not _is_real(given)):
                 word = (words or {}).get(name, name)
-                raise TypeError(f"{word} must be {rule}; got {given!r} of type {type(given).__name__}")
+                raise TypeError(f"{word} must be {rule}; got {values[name]!r} of type {type(given).__name__}")
             if not least <= given <= most or kind(given) != given:
                 word = (words or {}).get(name, name)
-                raise ValueError(f"{word} must be {rule}; got {given!r}")
-            if type(given) is not kind:
+                raise ValueError(f"{word} must be {rule}; got {values[name]!r}")
+            if type(values[name]) is not kind:
                 object.__setattr__(self, name, kind(given))
         if not (self.scale_h0 is None or (isinstance(self.scale_h0, bool) and self.method == "BFGS")):
             rule = "True or False, for method BFGS, or None"
@@ -152,8 +156,9 @@ def _is_real(given: Any) -> bool:
 
 
 _MOST = 2**62
+_PAIRS = 1_000_000  # far more than tables of m times m numbers have room for, and far from where sizes overflow
 _RULES: dict[str, tuple[type, float, float, str]] = {
-    "history": (int, 1, _MOST, "a positive integer"),
+    "history": (int, 1, _PAIRS, "a positive integer, at most a million"),
     "gtol": (float, 0.0, math.inf, "a number that is not negative"),
     "ftol": (float, 0.0, math.inf, "a number that is not negative (0 switches the test off)"),
     "frtol": (float, 0.0, math.inf, "a number that is not negative (0 switches the test off)"),

@@ -99,7 +99,7 @@ def test_start_of_a_class_derived_from_a_foreign_one():
 
 
 RULES = [
-    *(("maxcor", "history", value, ValueError, "a positive integer") for value in (0, -1, 2.5, np.nan, np.inf)),
+    *(("maxcor", "history", value, ValueError, "a positive integer") for value in (0, -1, 2.5, np.nan, np.inf, 2**61)),
     *(("maxls", "maxls", value, ValueError, "a positive integer") for value in (0, -1, 2.5)),
     *(
         (name, name, value, ValueError, "a number that is not negative")
@@ -116,7 +116,7 @@ RULES = [
     *(
         (name, ours, value, TypeError, "")
         for name, ours in [("maxcor", "history"), ("gtol", "gtol"), ("ftol", "ftol"), ("xtol", "xtol"), ("c1", "c1")]
-        for value in ("1", None, True, [1], 1j)
+        for value in ("1", None, True, [1], 1j, np.array(True), np.array("1"), np.ones(1))
     ),
     *((name, name, value, TypeError, "") for name in ("maxiter", "maxfun", "maxls") for value in (None, "9")),
 ]
@@ -168,7 +168,11 @@ def test_c1_is_less_than_c2(c1, c2):
     assert_raises(lambda: Options(c1=c1, c2=c2), ValueError, message)
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32, np.int64, int, float])
+KINDS = [np.float32, np.float64, np.int32, np.int64, int, float]
+KINDS += [np.array, lambda number: np.array(number, float), lambda number: np.array(number, object)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_numbers_of_other_kinds_are_numbers(kind):
     options = Options(history=kind(5), gtol=kind(1), ftol=kind(0), maxiter=kind(7), maxfun=kind(9), maxls=kind(3))
     assert options == Options(history=5, gtol=1.0, ftol=0.0, maxiter=7, maxfun=9, maxls=3)
