@@ -75,7 +75,7 @@ def start(x0: Any, name: str = "x0") -> np.ndarray:
     array = np.atleast_1d(array)
     if array.shape[-1] == 0:
         raise ValueError(f"{name} must have at least one coordinate; got shape {array.shape}")
-    return np.ascontiguousarray(array, dtype=np.float32 if array.dtype == np.float32 else np.float64)
+    return np.ascontiguousarray(array, dtype=np.float32 if array.dtype.type is np.float32 else np.float64)
 
 
 def require_numpy(given: Any, name: str, beside: str = "x0") -> None:

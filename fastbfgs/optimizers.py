@@ -35,7 +35,7 @@ def require_variable(variable: Any, name: str) -> None:
     rule = f"{name} must be an array of floating numbers, updated in place"
     if not (hasattr(variable, "shape") and hasattr(variable, "dtype")):
         raise TypeError(f"{rule}; got {variable!r} of type {type(variable).__name__}")
-    if "float" not in str(variable.dtype):  # true of every library's names
+    if "float" not in str(getattr(variable.dtype, "name", variable.dtype)):  # true of every library's names
         raise TypeError(f"{rule}; got dtype {variable.dtype}. Convert it before its gradient is formed.")
     try:
         variable[...] = variable
@@ -400,7 +400,7 @@ class LBFGS(_Optimizer):
         super()._begin(variables)
         self._reader: Any = device.reader(variables[0], "variable 0")
         self._xp = self._reader.xp
-        kinds = {str(v.dtype) if isinstance(v, self._xp.ndarray) else _kind(v) for v in variables}
+        kinds = {v.dtype.name if isinstance(v, self._xp.ndarray) else _kind(v) for v in variables}
         if len(kinds) > 1 or not kinds <= {"float32", "float64"}:
             raise TypeError(
                 "LBFGS needs NumPy arrays, or CuPy arrays, all float32 or all float64; got "
@@ -408,8 +408,9 @@ class LBFGS(_Optimizer):
             )
         for i, variable in enumerate(variables):
             self._reader.argument(variable, f"variable {i}", "variable 0")
+        (kind,) = kinds
         n = sum(variable.size for variable in variables)
-        self._x, self._g, self._here = (self._xp.empty(n, variables[0].dtype) for _ in range(3))
+        self._x, self._g, self._here = (self._xp.empty(n, kind) for _ in range(3))
         self._points = _views(self._x, variables)
         self._gradients = _views(self._g, variables)
         self._now = _views(self._here, variables)

@@ -604,6 +604,14 @@ def test_solver(call, error, message):
     assert_raises(call, error, message)
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">f8"])
+def test_the_other_order_of_bytes_is_no_other_type(dtype):
+    x0, native = MANY.astype(dtype), MANY.astype(np.dtype(dtype).newbyteorder("="))
+    ours, theirs = (minimize(pairs, x, jac=True) for x in (x0, native))
+    assert ours.x.dtype == ours.jac.dtype == Solver(x0).dtype == native.dtype
+    assert ours.x.tobytes() == theirs.x.tobytes()
+
+
 def test_a_nan_start_is_no_exception():
     result = minimize(pairs, np.where(MANY[2, 1] == MANY, np.nan, MANY), jac=True)
     assert result.status.tolist() == [0, 0, 3, 0]

@@ -72,6 +72,23 @@ def everything(record):
 # The examples that this was asked for with
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">f8"])
+@pytest.mark.parametrize("make", [lambda: GradientDescent(0.01, 0.5), Adam, LBFGS])
+def test_variables_in_the_other_order_of_bytes(make, dtype):
+    traces, ends = [], []
+    for kind in (dtype, np.dtype(dtype).newbyteorder("=")):
+        x = np.array([4.0, -2.0], kind)
+
+        def loss_fn(x=x):
+            return ((x - 1) ** 4).sum(), 4 * (x - 1) ** 3
+
+        traces.append(trace_minimize(loss_fn, 9, make(), trainable_variables=x, trace_fn=lambda _, g, x: (g, x)))
+        ends.append(x)
+    assert ends[0].dtype == traces[0][1].dtype == dtype
+    np.testing.assert_array_equal(ends[0], ends[1])
+    np.testing.assert_array_equal(traces[0], traces[1])
+
+
 def test_adam_finds_five():
     x = np.array(0.0)
     losses = trace_minimize(lambda: ((x - 5) ** 2, 2 * (x - 5)), 100, Adam(0.1), trainable_variables=[x])
