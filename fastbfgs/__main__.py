@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,18 +18,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Arguments without the program's name; default those of the process.
     """
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
     try:
         if options.verb == "demo":
             from fastbfgs import demo
 
-            return demo.run(every=options.sample, plot=None if options.no_plot else options.plot)
-        from fastbfgs import doctor
+            plot = None if options.no_plot else options.plot
+            problem = plot and demo.cannot_draw(plot)
+            if problem:
+                parser.error(f"argument --plot: {problem}")
+            status = demo.run(every=options.sample, plot=plot)
+        else:
+            from fastbfgs import doctor
 
-        return doctor.run(seconds=options.seconds)
+            status = doctor.run(seconds=options.seconds)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who reads, as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at Python's end
+        return 141
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,9 +53,15 @@ def _parser() -> argparse.ArgumentParser:
     about = "1,000 logistic regressions on real data: as one batch, and by a loop over SciPy for comparison"
     demo = verbs.add_parser(
         "demo", help=about, description=f"{about}. Exit status: 0; 1 if a fit failed or the two "
-        "ways disagree; 2 if scikit-learn is not installed.",
+        "ways disagree, or the picture cannot be written after all; 2 if an argument is wrong or scikit-learn is not "
+        "installed.",
     )  # fmt: skip
-    demo.add_argument("--plot", metavar="PATH", default="demo.png", help="where the picture goes (default: demo.png)")
+    demo.add_argument(
+        "--plot",
+        metavar="PATH",
+        default="demo.png",
+        help="where the picture goes, in the format of its suffix (default: demo.png)",
+    )
     demo.add_argument("--no-plot", action="store_true", help="draw no picture")
     demo.add_argument(
         "--sample", metavar="N", type=_positive_int, default=1, help="take only every N-th of the 100 strengths"

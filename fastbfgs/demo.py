@@ -10,6 +10,7 @@ from zero, with the same formula, start, tolerance and history in both ways.
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import sys
 import time
@@ -367,7 +368,7 @@ def _print_choice(strengths: np.ndarray, losses: np.ndarray, accuracy: np.ndarra
     for label, index in zip(
         ("least mean validation loss", "largest within 1 standard error"), choose(losses), strict=True
     ):
-        loss = f"{mean[index]:.4f} ± {error[index]:.4f}"
+        loss = f"{mean[index]:.4f} +- {error[index]:.4f}"
         print(f"  {label:<34}{strengths[index]:>12.3g}{loss:>20}{accuracy[index]:>12.2%}")
     print(f"  The fits of SciPy lead to {'the same' if same else 'ANOTHER'} choice.\n")
 
@@ -385,7 +386,7 @@ def _print_costs(batch: Fits, loop: Fits, as_set: str) -> None:
     line("evaluations, all fits together", int(batch.nfev.sum()), int(loop.nfev.sum()), ",")
     line("iterations, all fits together", int(batch.nit.sum()), int(loop.nit.sum()), ",")
     ours, scipys = 1e6 * batch.seconds / batch.nfev.sum(), 1e6 * loop.seconds / loop.nfev.sum()
-    line("time per evaluation, µs", ours, scipys, ".2f")
+    line("time per evaluation, us", ours, scipys, ".2f")
     shares = [run.inside / run.seconds for run in (batch, loop)]
     print(
         f"  Where the time goes: the objective takes {shares[0]:.0%} of the batch and {shares[1]:.0%} of the loop;\n"
@@ -430,6 +431,25 @@ def _short(message: str) -> str:
     }.get(message, message)
 
 
+def cannot_draw(path: str) -> str | None:
+    """Return why no picture can be written to `path`, in words; None if it can, or if there is no matplotlib anyway."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return None
+    formats = Figure().canvas.get_supported_filetypes()
+    folder = os.path.dirname(path) or "."
+    if _format(path) not in formats:
+        return f"the picture must be of a kind that matplotlib writes, {', '.join(sorted(formats))}; got {path}"
+    if os.path.isdir(path) or not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        return f"the picture must go into a file in a folder that can be written to; got {path}"
+    return None
+
+
+def _format(path: str) -> str:
+    return os.path.splitext(path)[1][1:].lower() or "png"
+
+
 def _draw(path: str, strengths: np.ndarray, losses: np.ndarray) -> bool:
     """Draw validation loss against strength, and return whether the picture could be written."""
     try:
@@ -454,13 +474,14 @@ def _draw(path: str, strengths: np.ndarray, losses: np.ndarray) -> bool:
         xlabel="strength of the penalty",
         ylabel="validation loss (mean per row)",
         title=f"{losses.size:,} logistic regressions in one call of fastbfgs.minimize",
+        xlim=(strengths[0] / 2.0, strengths[-1] * 2.0),  # before the scale, which wants some of one strength, too
         xscale="log",
         yscale="log",
     )
     axes.grid(alpha=0.3)
     axes.legend()
     try:
-        figure.savefig(path, format="png")
+        figure.savefig(path, format=_format(path))
     except OSError as error:
         print(f"FAILED: the picture cannot be written to {path}: {error.strerror}")
         return False

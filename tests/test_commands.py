@@ -117,13 +117,43 @@ def test_demo_without_matplotlib_and_tqdm(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.png"))
 
 
-def test_demo_says_when_the_picture_cannot_be_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "rule"), [("nowhere/path.png", "a folder that"), ("folder.png", "into a file"), ("picture.xyz", "pdf, ")]
+)
+def test_demo_says_at_once_when_the_picture_cannot_be_written(name: str, rule: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "folder.png").mkdir()
+    path = str(tmp_path / name)
+    done = command("demo", "--plot", path, folder=tmp_path)
+    assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
+    assert "argument --plot: the picture must" in done.stderr and rule in done.stderr and path in done.stderr
+
+
+def test_demo_of_one_strength_in_ascii_as_pdf(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")
-    path = str(tmp_path / "nowhere" / "path.png")
-    done = command("demo", "--sample", "99", "--plot", path, folder=tmp_path, OPENBLAS_NUM_THREADS="1")
-    assert done.returncode == 1
-    assert path in done.stdout and "Traceback" not in done.stderr
+    args = ("demo", "--sample", "100", "--plot", "one.pdf")
+    done = command(*args, folder=tmp_path, OPENBLAS_NUM_THREADS="1", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert (tmp_path / "one.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes end otherwise there")
+def test_a_reader_who_has_had_enough(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "fastbfgs", "doctor", "--seconds", "0.1"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(HOME)},
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=60,
+        )
+    assert done.stderr == "" and done.returncode == 141
 
 
 @pytest.mark.parametrize(
