@@ -15,6 +15,7 @@ import numpy as np
 
 cimport numpy as cnp
 from cython cimport floating
+from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint64_t
 from libc.time cimport time_t
 
@@ -238,6 +239,9 @@ cdef Stretch run(
         if look(halted) or (begin and <uint64_t>(clock_ns() - begin) >= ALONE_NS):
             return HALTED
         point(rules, member, v, box, x, work)
+        # Who writes no gradient has failed, and is at no solution: a Python function that raises, behind ctypes, which
+        # prints what was raised and returns whatever number.
+        g[0] = NAN
         if floating is double:
             f = (<Objective>objective)(b, rules.n, x, g, user_data)
         else:

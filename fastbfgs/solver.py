@@ -279,7 +279,9 @@ class Solver:
                 double objective(int64_t member, int64_t n, const double *x, double *g, void *user_data)
 
             with ``const float *x, float *g`` for float32. It is called from several threads at a time, so it must only
-            read what members share. User data is that of the LowLevelCallable; without one it is NULL.
+            read what members share. User data is that of the LowLevelCallable; without one it is NULL. What a Python
+            function behind ctypes raises is printed by ctypes and goes no further; if g is not written by then, it is
+            taken as NaN.
         watch : callable, optional
             ``watch(solver)``, called about 20 times a second from the second millisecond on, and at the end. It may
             read `live` and `calls`, nothing else.

@@ -259,6 +259,26 @@ def test_values_that_are_not_finite(workers):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("calls", [0, 1, 3])
+def test_a_python_function_that_raises_has_not_succeeded(calls, dtype, monkeypatch):
+    """ctypes prints what it raised, and returns some number; g is as it was."""
+    printed, done = [], []
+    monkeypatch.setattr(sys, "unraisablehook", lambda error: printed.append(error.exc_type))
+
+    @signature(dtype)
+    def fails(member, n, x, g, user_data):
+        if len(done) == calls:
+            raise ZeroDivisionError
+        done.append(1)
+        g[0] = 4.0 * (x[0] - 3.0) ** 3
+        return (x[0] - 3.0) ** 4
+
+    result = minimize(fails, np.zeros(1, dtype))
+    assert not result.success and set(printed) == {ZeroDivisionError}
+    assert len(done) == calls and (result.x[0] != 0.0) == (calls > 1)
+
+
 def test_members_and_user_data():
     centre = np.random.default_rng(1).standard_normal((2, 60, 3))
     seen = np.zeros(120, dtype=int)
