@@ -61,8 +61,12 @@ def run_compiled(
     return report()
 
 
+_NOTE = "fastbfgs: the best points so far are in this exception's attribute partial_result."
+
+
 def _keep(error: BaseException, report: Callable[[], Any]) -> None:
-    """Leave the report in `error`."""
+    """Leave the report in `error`, for whoever called this run: in place of that of a run within it."""
     with suppress(AttributeError, TypeError):  # an exception class may refuse both
         error.partial_result = report()  # type: ignore[attr-defined]
-        error.add_note("fastbfgs: the best points so far are in this exception's attribute partial_result.")
+        if _NOTE not in getattr(error, "__notes__", ()):
+            error.add_note(_NOTE)

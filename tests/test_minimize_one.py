@@ -575,6 +575,23 @@ def test_errors_pass_and_carry_the_best_point(error, jac):
     assert minimize(both, START, jac=True).success
 
 
+def test_an_error_in_a_run_within_a_run():
+    """Each run leaves its own result for whoever called it, and all leave one note."""
+    error = Odd()
+
+    def outer(x):
+        with pytest.raises(Odd):
+            minimize(raising(error, 0), np.zeros(3), jac=True)
+        assert error.partial_result.x.shape == (3,)
+        raise error
+
+    for _ in range(2):
+        with pytest.raises(Odd):
+            minimize(outer, START, jac=True)
+        np.testing.assert_array_equal(error.partial_result.x, START)
+        assert len(error.__notes__) == 1
+
+
 @pytest.mark.parametrize("where", ["jac", "fun"])
 def test_error_in_the_first_evaluation(where):
     fail = raising(Odd(), 0)
