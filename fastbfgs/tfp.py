@@ -186,8 +186,9 @@ def lbfgs_minimize(
         can be no `stopping_condition`.
     initial_position : array_like (n,) or (..., n)
         Start of one problem, or of each member of a batch. Float32 is computed in float32, other numbers in float64.
-        If it is a PyTorch tensor, a JAX array or the like, so is what all functions are given, and what is in the
-        results, except `search_state`: see `fastbfgs.minimize`. On a GPU, of CuPy or of those, all runs there.
+        If it is a PyTorch tensor, a JAX array or the like, so are all arrays that functions are given, and those in the
+        results, except `search_state`: see `fastbfgs.minimize`. One problem's numbers, as its value and whether it has
+        converged, are NumPy's. On a GPU, of CuPy or of those, all runs there.
     previous_optimizer_results : LBfgsOptimizerResults, optional
         Go on from these, in place of `initial_position`; any object with TFP's fields will do. Members that have
         converged or failed there stay as they are, also if the tolerances are tighter now: clear the flags with
