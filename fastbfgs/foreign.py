@@ -93,6 +93,10 @@ class Library:
         """Return an array of this library as one that DLPack takes: without the graph that it may have behind it."""
         return array
 
+    def place(self, array: Any) -> range | None:
+        """Return the addresses of the memory that an array of this library shares with its views; None if unknown."""
+        return None
+
     def stream(self, device: int) -> Any:
         """Return the current stream of a CUDA device, an object with `cuda_stream`; None if nobody is told of any."""
         return None
@@ -228,6 +232,14 @@ class _Torch(Library):
 
     def bare(self, array: Any) -> Any:
         return array.detach()
+
+    def place(self, array: Any) -> range | None:
+        try:
+            storage = array.untyped_storage()
+            start = storage.data_ptr()
+        except RuntimeError:  # a sparse tensor, for instance, has none
+            return None
+        return range(start, start + storage.nbytes())
 
     def cuda_device(self, array: Any) -> int | None:
         known = getattr(self._device(array), "type", None) == "cuda"  # others may have no number in DLPack

@@ -435,8 +435,8 @@ class LBFGS(_Optimizer):
 def _add(steps: list[Any], variables: list[Any]) -> None:
     """Add each step to its variable, now that all are known: a gradient may be a variable itself, as that of x * y."""
     for step, variable in zip(steps, variables, strict=True):
-        # Not `variable +=`, which binds the name anew where another library's array takes over.
-        variable[...] += step
+        # Not `variable +=`, which binds the name anew where another library's array takes over, as PyTorch's would.
+        variable[...] += np.asarray(step) if type(variable) is np.ndarray else step
 
 
 def _kind(given: Any) -> str:

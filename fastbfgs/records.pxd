@@ -8,6 +8,7 @@ cdef class Reader:
         list assigned
         list copies
         list owners
+        list places
         list names
         object model
         object form
@@ -18,6 +19,8 @@ cdef class Reader:
     @cython.locals(i=Py_ssize_t)
     cdef _keep(self)
     cdef _checked(self, gradient, Py_ssize_t i, step)
+
+    @cython.locals(i=Py_ssize_t)
     cdef _apart(self, array)
 
 cdef class Trace:
@@ -33,10 +36,13 @@ cdef class Leaf:
     cdef:
         object path
         object kind
+        object library
+        object namespace
         object shape
         object dtype
         bint scalar
         bint flat
+        bint graphs
         object room
 
     cpdef write(self, step, leaf)

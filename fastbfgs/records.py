@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbfgs import nests
+from fastbfgs import foreign, nests
 from fastbfgs.optimizers import require_gradient
 
 _NO_TAPE = "There is no tape: form the gradients along with the loss."
@@ -30,6 +30,7 @@ class Reader:
             for variable, assigned in zip(variables, self.assigned, strict=True)
         ]
         self.owners = [_owner(variable) for variable in variables]
+        self.places = [_place(owner) for owner in self.owners]
         self.names = [f"gradients{path}" for path, _ in nests.items(parameters)]
         self.model = nests.rebuild(parameters, iter([None] * len(variables)))
         self.form = self.model  # what the gradients were built like last
@@ -37,14 +38,15 @@ class Reader:
     def read(self, returned: Any, step: int) -> tuple[Any, Any, list[tuple[Any, Any]]]:
         """Return loss and gradients as they came, and pairs (gradient, variable) in the order of the variables.
 
-        What is a variable itself, as the gradients of ``x * y`` are, becomes a copy: the update would change it.
+        What is a variable itself, as the gradients of ``x * y`` are, becomes a copy: the update would change it. What
+        has a graph of PyTorch's behind it is cut off, or variables and traces would keep the graphs of all steps.
         """
         if not (isinstance(returned, (tuple, list)) and len(returned) == 2):
             self._refuse(returned, step)
         loss, gradients = returned
         if step == 0 and not (isinstance(loss, Number) or hasattr(loss, "shape")):
             raise TypeError(f"loss_fn must return a number or an array as loss; got {loss!r}")
-        loss = self._apart(loss.detach() if hasattr(loss, "detach") else loss)  # PyTorch's: no graph is kept
+        loss = self._apart(loss)
         if self.form is None and not isinstance(gradients, (dict, tuple, list)):
             gradients = self._checked(gradients, 0, step)
             self._keep()
@@ -87,10 +89,13 @@ class Reader:
         return self._apart(gradient)
 
     def _apart(self, array: Any) -> Any:
-        """Return `array`, or a copy if it may be the memory of a variable."""
+        """Return `array` without a graph, or a copy if it may be the memory of a variable."""
+        if type(array) is not np.ndarray and getattr(array, "requires_grad", False):
+            array = array.detach()
         owner = _owner(array)
-        for own in self.owners:
-            if own is owner:
+        place = owner if type(owner) is range else None
+        for i, own in enumerate(self.owners):
+            if own is owner or (place is not None and _overlap(place, self.places[i])):
                 copy = make_room(array, 1)[0, ...]
                 copy[...] = array
                 return copy
@@ -161,39 +166,56 @@ class Trace:
 
 
 class Leaf:
-    """A leaf of the record: what it is at step 0, and an array for all steps; none for a leaf that is None."""
+    """A leaf of the record: what it is at step 0, and an array for all steps; none for a leaf that is None.
+
+    The array is one of the leaf's library, or of NumPy, and then made one of `library`, if that writes none in place.
+    """
 
     def __init__(self, first: Any, path: str, steps: int) -> None:
         self.path = path
         self.kind = type(first)
         self.scalar = first is None or isinstance(first, (Number, np.generic))
         self.room: Any = None
+        self.library: foreign.Library | None = None
+        self.namespace: Any = None
         self.shape: Any = None
         self.dtype: Any = None
         self.flat = False
+        self.graphs = False  # PyTorch's, which must not be kept with the numbers
         if first is None:
             return
         self.shape, self.dtype = _form(first, path)
         self.flat = not self.shape
-        self.room = make_room(first, steps)
+        self.namespace = namespace(first)
+        self.graphs = hasattr(first, "requires_grad")
+        if self.graphs:
+            first = first.detach()
         try:
-            self.room[0, ...] = first
+            make_room(first, 1)[0, ...] = first
         except TypeError as error:
-            raise TypeError(
-                f"trace_fn must return arrays of a kind that is written in place; trace{path} is a "
-                f"{type(first).__name__}: {error}. Convert it, with numpy.asarray for instance."
-            ) from error
+            self.library = foreign.library_of(first)
+            if self.library is None:
+                raise TypeError(
+                    f"trace_fn must return arrays of a kind that is written in place; trace{path} is a "
+                    f"{type(first).__name__}: {error}. Convert it, with numpy.asarray for instance."
+                ) from error
+            # JAX's, which never change. To stack them at the end would take it 1 ms a step, to compile that.
+            first = np.asarray(first)
+        self.room = make_room(first, steps)
 
     def write(self, step: int, leaf: Any) -> None:
         """Write `leaf` into row `step`."""
         if type(leaf) is not self.kind or not (self.scalar or (leaf.shape == self.shape and leaf.dtype == self.dtype)):
             self._compare(leaf, step)
         if self.room is not None:
-            self.room[step if self.flat else (step, ...)] = leaf
+            self.room[step if self.flat else (step, ...)] = leaf.detach() if self.graphs else leaf
 
     def rows(self, count: int) -> Any:
         """Return the first `count` rows."""
-        return self.room if self.room is None or count == self.room.shape[0] else self.room[:count, ...]
+        if self.room is None:
+            return None
+        rows = self.room if count == self.room.shape[0] else self.room[:count, ...]
+        return rows if self.library is None else self.library.own(rows)
 
     def fill(self, count: int) -> None:
         """Make all rows after the first `count` like the last of them."""
@@ -216,7 +238,7 @@ class Leaf:
         shape, dtype = _form(leaf, self.path)
         if shape != self.shape:
             raise ValueError(_CHANGED.format("shapes", self.path, tuple(self.shape), tuple(shape), step))
-        ours, theirs = namespace(self.room), namespace(leaf)
+        ours, theirs = self.namespace, namespace(leaf)
         if ours is not theirs:
             raise ValueError(_CHANGED.format("library", self.path, ours.__name__, theirs.__name__, step))
         if dtype != self.dtype and not (ours is np and np.can_cast(dtype, self.dtype)):
@@ -245,9 +267,27 @@ def namespace(array: Any) -> Any:
 
 
 def _owner(array: Any) -> Any:
-    """Return the array that an array is a view of, or itself."""
-    base = getattr(array, "base", None)
-    return array if base is None else base
+    """Return whose memory an array has: the array that it is a view of, or itself; addresses, if that is PyTorch's."""
+    base = getattr(array, "base", array)  # a tensor has no such attribute
+    if base is None:
+        return array
+    if type(base) is np.ndarray:
+        return base
+    library = foreign.library_of(base)
+    place = None if library is None else library.place(base)
+    return base if place is None else place
+
+
+def _place(owner: Any) -> range:
+    """Return the addresses of the memory of an owner; none if they are not known."""
+    if type(owner) is np.ndarray:
+        start: int = owner.ctypes.data
+        return range(start, start + owner.nbytes)
+    return owner if type(owner) is range else range(0)
+
+
+def _overlap(one: range, other: range) -> bool:
+    return one.start < other.stop and other.start < one.stop
 
 
 def make_room(leaf: Any, rows: int) -> Any:

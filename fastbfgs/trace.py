@@ -227,14 +227,14 @@ def trace_minimize(
     convergence_criterion : ConvergenceCriterion, optional
         Ends the run early. It is first asked at step 1, and with arrays on a device waits for the answer in each step.
     batch_convergence_reduce_fn : callable
-        Whether to stop, given whether each loss has converged: `np.all` or `np.any`, for instance; `torch.all` of
-        tensors.
+        Whether to stop, given whether each loss has converged: `np.all` or `np.any`, for instance, which serve arrays
+        of any library.
     trainable_variables : array, or nested dicts, tuples and lists of arrays
         What the gradients are for: floating arrays, of any library that can write in place; updated in place. Variables
         that are written by ``assign``, as those of Keras and TensorFlow, go with their own library's optimizers. A
         PyTorch tensor that requires a gradient is updated through its ``detach()``, or ``detach().numpy()``, which
         share its memory. CuPy arrays, and traces of them, stay on their device. JAX arrays cannot be updated: give
-        NumPy arrays, and let `loss_fn` convert them.
+        NumPy arrays, and let `loss_fn` convert them; loss and gradients may be JAX's.
     trace_fn : callable
         ``trace_fn(loss, gradients, variables)``, or ``trace_fn(record)`` of one `MinimizeTraceableQuantities`. Returns
         numbers and arrays in nested dicts, tuples and lists, of the same structure and shapes at every step; None
@@ -249,8 +249,8 @@ def trace_minimize(
     Returns
     -------
     array, or nest of arrays
-        What `trace_fn` returned, each leaf with the steps as a new first axis, in an array of its own library. What
-        was found is in the variables.
+        What `trace_fn` returned, each leaf with the steps as a new first axis, in an array of its own library. (JAX's
+        are gathered in the CPU's memory, and made a JAX array in the end.) What was found is in the variables.
 
     Raises
     ------
@@ -328,7 +328,7 @@ def trace_minimize(
                     has_converged, state = convergence_criterion.one_step(
                         done, loss, gradients, trainable_variables, state
                     )
-                stop = bool(batch_convergence_reduce_fn(has_converged))
+                stop = bool(_own(batch_convergence_reduce_fn, has_converged)(has_converged))
             if needs_loss and (stop or done + 1 == steps):
                 optimizer.finish()
             if takes_record:
@@ -356,6 +356,13 @@ def trace_minimize(
         if bar is not None:
             bar.close()
     return trace.filled(done) if return_full_length_trace else trace.cut(done)
+def _own(reduce: Callable[[Any], Any], has_converged: Any) -> Callable[[Any], Any]:
+    """Return NumPy's `all` or `any` as that of the library of what it is given, since PyTorch's needs its own."""
+    if (reduce is np.all or reduce is np.any) and hasattr(has_converged, "shape"):
+        return getattr(namespace(has_converged), reduce.__name__, reduce)
+    return reduce
+
+
 
 
 def _beside(given: Any, loss: Any) -> Any:

@@ -193,15 +193,36 @@ def test_paths_do_not_change():
 
 
 def test_trace():
-    """JAX arrays cannot be updated: the variables are NumPy's."""
+    """JAX arrays cannot be updated: the variables are NumPy's, and what is traced of each library is of it."""
     with pytest.raises(ValueError, match=r"immutable.*Instead of JAX's, give a NumPy array, which loss_fn converts"):
         fastbfgs.trace_minimize(never, 2, fastbfgs.Adam(0.1), trainable_variables=jnp.zeros(2))
     x = np.zeros(2, np.float32)
     both = jax.jit(jax.value_and_grad(lambda x: misfit(x, 1.0)))
+    for optimizer in (fastbfgs.Adam(0.05), fastbfgs.GradientDescent(0.05, 0.5), fastbfgs.LBFGS()):
+        x[...] = 0.0
+        loss, g, path = fastbfgs.trace_minimize(
+            lambda: both(x), 300, optimizer, fastbfgs.LossNotDecreasing(atol=1e-6), trainable_variables=x,
+            trace_fn=lambda *step: step, return_full_length_trace=False,
+        )  # fmt: skip
+        assert isinstance(loss, jax.Array) and isinstance(g, jax.Array) and type(path) is np.ndarray
+        assert len(loss) < 300 and loss.dtype == np.float32 and g.shape == path.shape == (len(loss), 2)
+        np.testing.assert_array_equal(path[-1], x)
+        for k in range(1, len(loss)):
+            expected = both(path[k - 1])
+            assert loss[k] == expected[0] and (g[k] == expected[1]).all()
+        assert loss[-1] < 1e-3
 
-    def loss_fn():
-        loss, g = both(x)
-        return np.asarray(loss), np.asarray(g)
 
-    losses = fastbfgs.trace_minimize(loss_fn, 300, fastbfgs.Adam(0.05), trainable_variables=x)
-    assert losses[-1] < 1e-3
+def test_trace_that_is_filled_up_or_broken_off():
+    x = np.zeros(2, np.float32)
+    both = jax.jit(jax.value_and_grad(lambda x: misfit(x, 1.0)))
+    losses = fastbfgs.trace_minimize(
+        lambda: both(x), 9, fastbfgs.Adam(), fastbfgs.LossNotDecreasing(atol=1.0, min_num_steps=5), np.any, x
+    )
+    assert losses.shape == (9,) and (losses[5:] == losses[5]).all() and losses[5] < losses[4]
+    values = iter([jnp.ones(2), jnp.ones(2), np.ones(2, np.float32)])
+    with pytest.raises(ValueError, match=r"trace was jax\.numpy so far, and is numpy at step 2") as caught:
+        fastbfgs.trace_minimize(
+            lambda: both(x), 9, fastbfgs.Adam(), trainable_variables=x, trace_fn=lambda record: next(values)
+        )
+    assert isinstance(caught.value.partial_trace, jax.Array) and caught.value.partial_trace.shape == (2, 2)

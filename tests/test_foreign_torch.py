@@ -180,3 +180,73 @@ def test_trace_by_lbfgs():
     )  # fmt: skip
     assert losses[-1] < 1e-4
     torch.testing.assert_close(x, torch.full((2,), 5.0), atol=0.1, rtol=0.0)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x, torch.detach, lambda x: x.view(-1), lambda x: x[:], lambda x: x.detach().requires_grad_() * 1],
+    ids=["itself", "detach", "view", "slice", "fresh"],
+)
+def test_a_trace_of_what_is_the_variable(view):
+    """Is of the values before the update."""
+    x = torch.ones(3)
+    loss, g = fastbfgs.trace_minimize(
+        lambda: (view(x)[0], view(x)), 3, fastbfgs.GradientDescent(0.5), trainable_variables=x,
+        trace_fn=lambda loss, g, variables: (loss, g),
+    )  # fmt: skip
+    assert loss.tolist() == g[:, 0].tolist() == [1.0, 0.5, 0.25]
+
+
+def test_a_trace_of_the_memory_of_numpys_variables():
+    x = torch.ones(3)
+    y = x.numpy()
+    z = np.ones(4)[1:]
+    losses = fastbfgs.trace_minimize(
+        lambda: (x[0], {"y": x.numpy(), "z": torch.from_numpy(z)}), 3, fastbfgs.GradientDescent(0.5),
+        trainable_variables={"y": y, "z": z}, trace_fn=lambda loss, g, variables: {"loss": loss, **g},
+    )  # fmt: skip
+    for each in losses.values():
+        assert each.reshape(3, -1)[:, -1].tolist() == [1.0, 0.5, 0.25]
+
+
+def test_a_trace_of_gradients_with_a_graph():
+    """Neither the variables nor the traces keep it."""
+    x = torch.zeros(2)
+
+    def loss_fn():
+        y = x.clone().requires_grad_()
+        loss = misfit(y, CENTRES[0])
+        (g,) = torch.autograd.grad(loss, y, create_graph=True)
+        assert loss.requires_grad and g.requires_grad
+        return loss, g
+
+    trace = fastbfgs.trace_minimize(
+        loss_fn, 3, fastbfgs.GradientDescent(0.01, 0.5), trainable_variables=x,
+        trace_fn=lambda loss, g, variables: (loss, g, loss_fn()[0]),
+    )  # fmt: skip
+    assert x.is_leaf and not x.requires_grad and x.any()
+    assert [each.requires_grad for each in trace] == [False] * 3
+
+
+@pytest.mark.parametrize("reduce", [np.all, np.any, torch.all])
+@pytest.mark.parametrize("make", [lambda: fastbfgs.Adam(0.2), lambda: fastbfgs.GradientDescent(0.2, 0.2)])
+def test_tensors_for_a_numpy_variable(make, reduce):
+    x = np.zeros(2)
+
+    def loss_fn():
+        y = torch.tensor(x, requires_grad=True)
+        loss = ((y - 5.0) ** 2).sum()
+        loss.backward()
+        return loss, y.grad
+
+    losses = fastbfgs.trace_minimize(
+        loss_fn, 200, make(), fastbfgs.LossNotDecreasing(atol=1e-5), reduce, x, return_full_length_trace=False
+    )
+    assert type(losses) is torch.Tensor and len(losses) < 200 and losses[-1] < 1e-2
+
+
+def test_a_sparse_gradient():
+    x = torch.ones(3)
+    g = torch.tensor([0.0, 1.0, 0.0]).to_sparse()
+    fastbfgs.trace_minimize(lambda: (0.0, g), 2, fastbfgs.GradientDescent(0.25), trainable_variables=x)
+    assert x.tolist() == [1.0, 0.5, 1.0]

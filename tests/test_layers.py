@@ -79,7 +79,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dialects.py": {"options", "result"},
     "tfp.py": {"device", "driver", "foreign", "interop", "native", "objective", "options", "result", "solver"},
     "trace.py": {"nests", "observers", "optimizers", "records"},
-    "records.py": {"nests", "optimizers"},
+    "records.py": {"foreign", "nests", "optimizers"},
     "records.pxd": set(),
     "optimizers.py": {"device", "options", "result", "solver"},
     "nests.py": set(),
