@@ -63,6 +63,11 @@ class ConvergenceCriterion:
     name : str, optional
         For the reader.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `min_num_steps` is not made of numbers.
+
     Examples
     --------
     >>> import numpy as np
@@ -81,6 +86,8 @@ class ConvergenceCriterion:
     """
 
     def __init__(self, min_num_steps: Any = None, name: str | None = None) -> None:
+        if min_num_steps is not None:
+            _require_numbers("min_num_steps", min_num_steps)
         self.min_num_steps = min_num_steps
         self.name = name
 
@@ -132,8 +139,8 @@ class LossNotDecreasing(ConvergenceCriterion):
 
     Raises
     ------
-    ValueError
-        If there is no tolerance, or the window is shorter than 1.
+    TypeError, ValueError
+        If there is no tolerance, the window is shorter than 1, or an argument is not made of numbers, or holds a NaN.
 
     Examples
     --------
@@ -159,6 +166,10 @@ class LossNotDecreasing(ConvergenceCriterion):
         super().__init__(min_num_steps, name)
         if atol is None and rtol is None:
             raise ValueError("LossNotDecreasing needs atol or rtol, or both; got neither")
+        for tolerance, given in (("atol", atol), ("rtol", rtol)):
+            if given is not None:
+                _require_numbers(tolerance, given)
+        _require_numbers("window_size", window_size)
         window = window_size if hasattr(window_size, "shape") else np.asarray(window_size)
         if not bool((window >= 1).all()):
             raise ValueError(f"window_size must be at least 1; got {window_size!r}")
@@ -363,6 +374,14 @@ def _own(reduce: Callable[[Any], Any], has_converged: Any) -> Callable[[Any], An
     return reduce
 
 
+def _require_numbers(name: str, given: Any) -> None:
+    """Raise unless `given`, an argument of a criterion called `name`, is a number or an array of numbers, none NaN."""
+    rule = f"{name} must be a number, or an array of numbers"
+    array = given if hasattr(given, "shape") else np.asarray(given)
+    if isinstance(array.dtype, np.dtype) and array.dtype.kind not in "iuf":
+        raise TypeError(f"{rule}; got {given!r} of type {type(given).__name__}")
+    if not bool((array == array).all()):
+        raise ValueError(f"{rule}, and not NaN; got {given!r}")
 
 
 def _beside(given: Any, loss: Any) -> Any:

@@ -331,9 +331,16 @@ def test_criteria_of_ones_own():
 def test_criteria_say_what_is_wrong():
     with pytest.raises(ValueError, match="needs atol or rtol, or both; got neither"):
         LossNotDecreasing()
-    for window in (0, [10, 0], np.nan):
+    for window in (0, [10, 0]):
         with pytest.raises(ValueError, match="window_size must be at least 1"):
             LossNotDecreasing(atol=0.1, window_size=window)
+    for name in ("atol", "rtol", "window_size", "min_num_steps"):
+        for given in ("a", ["a"], 1j, object()):
+            with pytest.raises(TypeError, match=rf"{name} must be a number, or an array of numbers; got .* of type"):
+                LossNotDecreasing(**({"atol": 0.1} | {name: given}))
+        for given in (np.nan, [1.0, np.nan], np.array([np.nan])):
+            with pytest.raises(ValueError, match=rf"{name} must be .*, and not NaN; got"):
+                LossNotDecreasing(**({"atol": 0.1} | {name: given}))
 
 
 # ----------------------------------------------------------------------------------------------
