@@ -1,7 +1,7 @@
 """Objects with ``apply_gradients(grads_and_vars)``: they change variables in place, given gradients there.
 
 Variables are floating arrays of any library that writes in place; only operators touch them, so that they stay where
-they are. `LBFGS` needs more than gradients, and says so by two attributes, which any optimizer may have:
+they are. `LBFGS` needs more than gradients, and says so by two attributes, of which any optimizer may have either:
 
 - ``needs_loss``: if True, it is called as ``apply_gradients(grads_and_vars, loss=loss)``,
 - ``finish()``: whoever drives it calls that after the last step, before the variables are looked at.

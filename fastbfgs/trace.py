@@ -201,6 +201,9 @@ class LossNotDecreasing(ConvergenceCriterion):
         return has_converged, LossNotDecreasingState(loss * 1, average, initial)
 
 
+_NOTE = "The variables are as these left them; their trace is in this exception's attribute partial_trace."
+
+
 def _trace_loss(loss: Any, gradients: Any, variables: Any) -> Any:
     return loss
 
@@ -268,8 +271,10 @@ def trace_minimize(
     TypeError, ValueError
         If an argument, or what a function returned, breaks its rule; the message says which, at which step.
     BaseException
-        Whatever the functions and the optimizer raise, Ctrl-C included. The variables are then as the last complete
-        step left them, and the exception has an attribute ``partial_trace``, the trace so far (None without a step).
+        Whatever the functions and the optimizer raise, Ctrl-C included. The variables, and the optimizer's attribute
+        `state` if it can be set, are then as the last complete step left them, so that another run may go on (`LBFGS`
+        may ask for its `finish` first); and the exception has an attribute ``partial_trace``, the trace so far (None
+        without a step).
 
     Notes
     -----
@@ -313,6 +318,9 @@ def trace_minimize(
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
         raise TypeError(f"progress must be True, a callable or None; got {type(progress).__name__}")
     needs_loss = getattr(optimizer, "needs_loss", False) is True
+    finish = getattr(optimizer, "finish", None)
+    remembers = hasattr(optimizer, "state")
+    remembered: Any = None  # by the optimizer, before the step under way
     takes_record = _takes_record(trace_fn)
     apply_gradients = optimizer.apply_gradients
     reader = Reader(trainable_variables, variables)
@@ -326,6 +334,8 @@ def trace_minimize(
     try:
         while done < steps and not stop:
             loss, gradients, pairs = read(loss_fn(), done)
+            if remembers:
+                remembered = optimizer.state
             begun = done
             if needs_loss:
                 apply_gradients(pairs, loss=loss)
@@ -340,8 +350,8 @@ def trace_minimize(
                         done, loss, gradients, trainable_variables, state
                     )
                 stop = bool(_own(batch_convergence_reduce_fn, has_converged)(has_converged))
-            if needs_loss and (stop or done + 1 == steps):
-                optimizer.finish()
+            if finish is not None and (stop or done + 1 == steps):
+                finish()
             if takes_record:
                 own = getattr(optimizer, "state", None)
                 traced = trace_fn(
@@ -356,17 +366,21 @@ def trace_minimize(
     except BaseException as error:
         if begun == done:
             reader.restore()
+            if remembers:
+                with suppress(AttributeError):  # one that only reads, as that of `LBFGS`
+                    optimizer.state = remembered
         with suppress(AttributeError, TypeError):  # an exception class may refuse both
             error.partial_trace = trace.rows(done)  # type: ignore[attr-defined]
-            error.add_note(
-                f"fastbfgs: {done} steps are complete. The variables are as these left them; their trace is in this "
-                "exception's attribute partial_trace."
-            )
+            notes = getattr(error, "__notes__", [])
+            notes[:] = [note for note in notes if not note.endswith(_NOTE)]  # of a run within this one, or before it
+            error.add_note(f"fastbfgs: {done} steps are complete. {_NOTE}")
         raise
     finally:
         if bar is not None:
             bar.close()
     return trace.filled(done) if return_full_length_trace else trace.cut(done)
+
+
 def _own(reduce: Callable[[Any], Any], has_converged: Any) -> Callable[[Any], Any]:
     """Return NumPy's `all` or `any` as that of the library of what it is given, since PyTorch's needs its own."""
     if (reduce is np.all or reduce is np.any) and hasattr(has_converged, "shape"):

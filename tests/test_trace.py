@@ -507,10 +507,6 @@ def test_a_loss_for_those_who_need_it():
             self.finished += 1
             x[...] = 99.0
 
-    class Unrelated(Halving):
-        def finish(self):
-            raise AssertionError("this finish is none of ours")
-
     x = np.array([4.0])
     greedy = Greedy()
     trace = trace_minimize(Square(x), 3, greedy, trainable_variables=x, trace_fn=lambda r: (r.loss, r.parameters))
@@ -520,7 +516,25 @@ def test_a_loss_for_those_who_need_it():
     x[...] = 4.0
     trace_minimize(Square(x), 9, greedy, Scripted([False, True]), trainable_variables=x)
     assert greedy.finished == 2 and len(greedy.losses) == 6
-    trace_minimize(Square(x), 3, Unrelated(), trainable_variables=x)
+
+
+def test_each_of_the_two_attributes_stands_alone():
+    class Averaging(Halving):
+        def finish(self):
+            x[...] = 99.0
+
+    class Curious(Halving):
+        needs_loss = True
+
+        def apply_gradients(self, grads_and_vars, *, loss):
+            super().apply_gradients(grads_and_vars)
+
+    x = np.array([4.0])
+    trace_minimize(Square(x), 3, Averaging(), trainable_variables=x)
+    assert x == 99.0
+    x[...] = 4.0
+    trace_minimize(Square(x), 3, Curious(), trainable_variables=x)
+    assert x == 0.5
 
 
 # ----------------------------------------------------------------------------------------------
@@ -681,8 +695,51 @@ def test_an_exception_leaves_the_last_complete_step(place, step, error):
         assert error.partial_trace["loss"].tolist() == [80.0 / 4.0**t for t in range(step)]
         np.testing.assert_array_equal(error.partial_trace["a"][-1], a)
         assert error.partial_trace["nothing"] is None
-    assert any(f"{step} steps are complete" in note and "partial_trace" in note for note in error.__notes__)
+    (note,) = error.__notes__
+    assert f"{step} steps are complete" in note and "partial_trace" in note
     del error.__notes__, error.partial_trace
+
+
+def test_an_exception_in_a_run_within_a_run():
+    x, y, error = np.array([4.0]), np.array([2.0]), Trouble()
+
+    def inner():
+        if x < 4.0:
+            raise error
+        return 0.0, 0.0 * y
+
+    def outer():
+        trace_minimize(inner, 2, Halving(), trainable_variables=y)
+        return Square(x)()
+
+    for _ in range(2):
+        x[...] = 4.0
+        with pytest.raises(Trouble):
+            trace_minimize(outer, 3, Halving(), trainable_variables=x)
+        assert error.partial_trace.tolist() == [16.0]
+        assert [note[:30] for note in error.__notes__] == ["fastbfgs: 1 steps are complete"]
+
+
+@pytest.mark.parametrize("make", [lambda: GradientDescent(0.1, 0.9), lambda: Adam(0.1)])
+def test_an_exception_puts_the_state_of_the_optimizer_back(make):
+    def run(breaks):
+        x, optimizer = np.array([4.0, -8.0]), make()
+        calls = itertools.count()
+
+        def trace_fn(loss, gradients, variables):
+            if next(calls) == breaks:
+                raise Trouble
+            return variables
+
+        try:
+            return trace_minimize(Square(x), 6, optimizer, trainable_variables=x, trace_fn=trace_fn)
+        except Trouble as error:
+            done = error.partial_trace if breaks else np.empty((0, 2))
+        rest = trace_minimize(Square(x), 6 - breaks, optimizer, trainable_variables=x, trace_fn=trace_fn)
+        return np.concatenate([done, rest])
+
+    for breaks in (0, 1, 4):
+        np.testing.assert_array_equal(run(breaks), run(-1))
 
 
 def test_an_exception_after_the_step_keeps_it():
