@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,16 @@ class Stencil:
     Examples
     --------
     >>> stencil = Stencil(2, "3-point", None, 0.5, box=np.array([[0.0, 0.0], [2.5, 9.0]]))
-    >>> points, moves, one_sided = stencil.around(np.array([[2.0, 4.0]]), 0, 1e-16)
+    >>> x = np.array([[2.0, 4.0]])
+    >>> ends, moves, one_sided = stencil.around(x, 0, 1e-16)
+    >>> points = stencil.points(x, ends)
     >>> points[0]  # the first coordinate has no room above
     array([[2., 4.],
            [1., 4.],
            [2., 2.],
            [0., 4.],
            [2., 6.]])
-    >>> stencil.gradient((points**2).sum(axis=2), moves, one_sided)
+    >>> stencil.gradient((points**2).sum(axis=2), moves, one_sided, x.dtype)
     array([[4., 8.]])
     """
 
@@ -65,11 +68,13 @@ class Stencil:
         self.xp = xp
         self.fixed: np.ndarray | None = None
         self.free = xp.arange(n)
+        self._places: Any = range(n)  # `free`, on the host
         if box is not None:
             fixed: np.ndarray = box[..., 0, :] == box[..., 1, :]
             if fixed.any():
                 self.fixed = fixed
                 self.free = xp.flatnonzero(~fixed.reshape(-1, n).all(axis=0))
+                self._places = self.free.tolist()
                 self.box = box[..., self.free]
                 self.absolute, self.relative = (
                     step if step is None or step.size == 1 else step[self.free]
@@ -78,8 +83,8 @@ class Stencil:
         self.size = 1 + len(self.free) * (2 if scheme == "3-point" else 1)
 
     @np.errstate(all="ignore")  # x may be infinite at the start: the solver takes care of it
-    def around(self, x: np.ndarray, rows: Any, eps: float) -> tuple[np.ndarray, np.ndarray, Any]:
-        """Return the points around x, and what `gradient` needs of them.
+    def around(self, x: np.ndarray, rows: Any, eps: float) -> tuple[list[np.ndarray], np.ndarray, Any]:
+        """Return where the points around x are, and what `gradient` needs of them.
 
         Parameters
         ----------
@@ -92,29 +97,24 @@ class Stencil:
 
         Returns
         -------
-        points : ndarray (k, size, n)
-            x itself; then a point for each of the m free coordinates; then, for "3-point", a second one.
+        ends : list of ndarray (k, m)
+            Each of the m free coordinates in the point that differs from x in it alone; for "3-point" another such.
         moves : ndarray (k, m)
             From the one point to the other, as made: (x + h) - x, not h. 0 where a coordinate is fixed in this member.
         one_sided : ndarray (k, m) of bool, or None
             Where both points of "3-point" are on the same side of x; None if nowhere.
         """
         xp, free, m = self.xp, self.free, len(self.free)
-        points = xp.empty((len(x), self.size, self.n), x.dtype)
-        points[...] = x[:, np.newaxis]
         here = x if m == self.n else x[:, free]
         h = self.steps(here, eps)
         lower: Any = None
         if self.box is not None:
             box = self.box if self.box.ndim == 2 else self.box[rows]
             lower, upper = box[..., 0, :], box[..., 1, :]
-        first = xp.arange(1, 1 + m)
         if self.scheme == "cs":
             if lower is not None:
                 h = xp.where(lower == upper, 0.0, h)
-            points = points.astype(np.result_type(x.dtype, np.complex64))
-            points[:, first, free] += 1j * h
-            return points, h, None
+            return [(here + 1j * h).astype(np.result_type(x.dtype, np.complex64), copy=False)], h, None
 
         one_sided = None
         if self.scheme == "2-point":
@@ -131,15 +131,32 @@ class Stencil:
             ends[k] = end = end.astype(x.dtype, copy=False)
             if lower is not None:
                 end.clip(lower, upper, out=end)
-            points[:, first + k * m, free] = end
         begin = here if self.scheme == "2-point" else ends[0]
         if one_sided is not None:
             begin = xp.where(one_sided, here, begin)
-        return points, ends[-1] - begin, one_sided
+        return ends, ends[-1] - begin, one_sided
+
+    def points(self, x: np.ndarray, ends: list[np.ndarray]) -> np.ndarray:
+        """Return all points around x (k, n): (k, size, n), x itself, then those of the first ends, then the others."""
+        xp, m = self.xp, len(self.free)
+        points: np.ndarray = xp.empty((len(x), self.size, self.n), ends[0].dtype)
+        points[...] = x[:, np.newaxis]
+        for k, end in enumerate(ends):
+            points[:, xp.arange(1 + k * m, 1 + (k + 1) * m), self.free] = end
+        return points
+
+    def one_by_one(self, x: np.ndarray, ends: list[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the points around one x (n,), but x itself, in the order of `points`, each an array of its own."""
+        x = x.astype(ends[0].dtype, copy=False)
+        for end in ends:
+            for i, value in zip(self._places, end[0].tolist() if self.xp is np else end[0], strict=True):
+                point = x.copy()
+                point[i] = value
+                yield point
 
     @np.errstate(all="ignore")  # so may f be, anywhere
-    def gradient(self, f: np.ndarray, moves: np.ndarray, one_sided: Any) -> np.ndarray:
-        """Return the gradients (k, n) from the values f (k, size) at the points of `around`."""
+    def gradient(self, f: np.ndarray, moves: np.ndarray, one_sided: Any, dtype: np.dtype) -> np.ndarray:
+        """Return the gradients (k, n), of `dtype`, from the values f (k, size) at the points."""
         xp, m = self.xp, len(self.free)
         f0, first, second = f[:, :1], f[:, 1 : 1 + m], f[:, 1 + m :]
         if self.scheme == "2-point":
@@ -151,11 +168,11 @@ class Stencil:
             if one_sided is not None:
                 df = xp.where(one_sided, -3.0 * f0 + 4 * first - second, df)
         g: np.ndarray = df / moves
-        if self.fixed is None:
-            return g
-        full: np.ndarray = xp.zeros((len(f), self.n))
-        full[:, self.free] = xp.where(moves == 0, 0.0, g)
-        return full
+        if self.fixed is not None:
+            free, g = xp.where(moves == 0, 0.0, g), xp.zeros((len(f), self.n))
+            g[:, self.free] = free
+        gradient: np.ndarray = xp.ascontiguousarray(g, dtype=dtype)
+        return gradient
 
     def steps(self, x: np.ndarray, eps: float) -> np.ndarray:
         """Return the steps (k, m) at x, signed as x is, where x and f are precise to eps; without bounds."""

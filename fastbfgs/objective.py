@@ -133,16 +133,16 @@ class Differences(Objective):
         if self.single:
             return self.evaluate_one(x)
         xp = self.reader.xp
-        points, *moves = self.stencil.around(x, rows, np.finfo(x.dtype).eps)
+        size = self.stencil.size
+        ends, moves, one_sided = self.stencil.around(x, rows, np.finfo(x.dtype).eps)
         args = self.args
         if self.batch_args:
             own = self.args_of(rows)[len(args) :]
-            args = args + tuple([xp.repeat(a, self.evaluations, axis=0) for a in own])
-        flat = points.reshape(-1, x.shape[1])
-        f = self.call(self.fun, self.fun_takes_rows, flat, xp.repeat(rows, self.evaluations), args)
-        f = self.reader.values(f, len(flat), "fun", self.kind).reshape(len(x), self.evaluations)
-        g = self.stencil.gradient(f, *moves)
-        return xp.ascontiguousarray(f[:, 0].real), xp.ascontiguousarray(g, dtype=x.dtype)
+            args = args + tuple([xp.repeat(a, size, axis=0) for a in own])
+        points = self.stencil.points(x, ends).reshape(-1, x.shape[1])
+        f = self.call(self.fun, self.fun_takes_rows, points, xp.repeat(rows, size), args)
+        f = self.reader.values(f, len(x) * size, "fun", self.kind).reshape(len(x), size)
+        return xp.ascontiguousarray(f[:, 0].real), self.stencil.gradient(f, moves, one_sided, x.dtype)
 
     def evaluate_one(self, x: np.ndarray) -> tuple[Any, np.ndarray]:
         """Return f and g at `x` (n,), point by point; the first one tells how precise f is."""
@@ -154,14 +154,12 @@ class Differences(Objective):
         eps = np.finfo(x.dtype).eps
         if isinstance(first, (reader.xp.ndarray, np.generic)) and first.dtype.kind == "f":
             eps = max(eps, np.finfo(first.dtype).eps)
-        points, *moves = self.stencil.around(x[np.newaxis], 0, eps)
-        call = _OnePoint(self.fun, self.args, kind, reader.value)
-        if self.workers is None:
-            values = [call(point) for point in points[0, 1:]]
-        else:
-            values = list(self.workers(call, points[0, 1:]))
-        g = self.stencil.gradient(reader.row([f0, *values], kind), *moves)[0]
-        return f0.real, reader.xp.ascontiguousarray(g, dtype=x.dtype)
+        ends, moves, one_sided = self.stencil.around(x[np.newaxis], 0, eps)
+        call, points = _OnePoint(self.fun, self.args, kind, reader.value), self.stencil.one_by_one(x, ends)
+        # Not by `map`, which would end at a StopIteration of the function's.
+        values = [call(point) for point in points] if self.workers is None else self.workers(call, points)
+        f = reader.row([f0, *values], kind)
+        return f0.real, self.stencil.gradient(f, moves, one_sided, x.dtype)[0]
 
 
 class _OnePoint:
@@ -174,7 +172,7 @@ class _OnePoint:
         self.value = value
 
     def __call__(self, x: np.ndarray) -> Any:
-        return self.value(self.fun(x.copy(), *self.args), "fun", self.kind)
+        return self.value(self.fun(x, *self.args), "fun", self.kind)
 
 
 def takes_rows(function: Callable[..., Any]) -> bool:

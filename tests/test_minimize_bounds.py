@@ -202,6 +202,11 @@ def smooth(x):
 STEPS = [(1e-8, None), (-1e-4, None), ("array", None), (None, None), (None, 1e-6), (None, "array")]
 
 
+def points_and_moves(stencil, x, rows, eps):
+    ends, moves, one_sided = stencil.around(x, rows, eps)
+    return stencil.points(x, ends), moves, one_sided
+
+
 def tight_boxes(count, n, seed):
     """Yield x, lower and upper (n,): distances to the bounds from far below the steps to far above them, and none."""
     rng = np.random.default_rng(seed)
@@ -222,14 +227,13 @@ def test_quotients_are_scipys(scheme, absolute, relative):
             lambda z, seen=seen: seen.append(z) or smooth(z),
             x, scheme, abs_step=absolute, rel_step=relative, bounds=(lower, upper),
         )  # fmt: skip
-        points, moves, one_sided = Stencil(4, scheme, absolute, relative, np.stack([lower, upper])).around(
-            x[np.newaxis], 0, np.finfo(float).eps
-        )
+        stencil = Stencil(4, scheme, absolute, relative, np.stack([lower, upper]))
+        ends, moves, one_sided = stencil.around(x[np.newaxis], 0, np.finfo(float).eps)
+        points = stencil.points(x[np.newaxis], ends)
+        np.testing.assert_array_equal(list(stencil.one_by_one(x, ends)), points[0, 1:])
         assert ((points.real >= lower) & (points.real <= upper)).all()
         if all(((z.real >= lower) & (z.real <= upper)).all() for z in seen):
-            g = Stencil(4, scheme, absolute, relative, np.stack([lower, upper])).gradient(
-                np.array([[smooth(z) for z in points[0]]]), moves, one_sided
-            )
+            g = stencil.gradient(np.array([[smooth(z) for z in points[0]]]), moves, one_sided, x.dtype)
             np.testing.assert_array_equal(g[0], expected)
         else:
             rounded_out += 1
@@ -244,11 +248,11 @@ def test_points_of_members_are_those_of_each(scheme, dtype):
     x = x.clip(box[:, 0], box[:, 1])
     eps = np.finfo(dtype).eps
     rows = np.random.default_rng(5).permutation(200)[:70]
-    together = Stencil(4, scheme, None, None, box).around(x[rows], rows, eps)
+    together = points_and_moves(Stencil(4, scheme, None, None, box), x[rows], rows, eps)
     for k, b in enumerate(rows):
         if (box[b, 0] == box[b, 1]).any():
             continue  # rounded to one float32, and left out where it is alone
-        alone = Stencil(4, scheme, None, None, box[b]).around(x[b : b + 1], 0, eps)
+        alone = points_and_moves(Stencil(4, scheme, None, None, box[b]), x[b : b + 1], 0, eps)
         for a, c in zip(together, alone, strict=True):
             np.testing.assert_array_equal(None if a is None else a[k], None if c is None else c[0])
     points, moves, _ = together
@@ -260,7 +264,7 @@ def test_points_of_members_are_those_of_each(scheme, dtype):
 
 def test_a_step_that_float32_loses_is_replaced():
     x = np.array([[1.0, 1000.0]], np.float32)
-    points, moves, _ = Stencil(2, "2-point", None, 1e-9, None).around(x, 0, np.finfo(np.float32).eps)
+    points, moves, _ = points_and_moves(Stencil(2, "2-point", None, 1e-9, None), x, 0, np.finfo(np.float32).eps)
     assert (moves > 1e-5).all()
     np.testing.assert_array_equal(points[0, [1, 2], [0, 1]] - x[0], moves[0])
 
