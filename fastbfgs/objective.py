@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -176,13 +177,22 @@ class _OnePoint:
 
 
 def takes_rows(function: Callable[..., Any]) -> bool:
-    """Return whether `function` has a parameter of its own named ``rows``."""
+    """Return whether `function` has a parameter of its own named ``rows``, to which the user has bound nothing."""
     if type(function) is FunctionType and not function.__dict__:  # a signature takes 10 us; nothing hides this one's
         code = function.__code__
         return "rows" in code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # a builtin without a signature
+    if isinstance(function, partial) and "rows" in function.keywords:
         return False
-    rows = parameters.get("rows")
+    takes = _parameters(function, follow_wrapped=False)
+    if takes is None or any(each.kind is each.VAR_KEYWORD for each in takes.values()):  # so does what it wraps
+        takes = (takes or {}) | (_parameters(function, follow_wrapped=True) or {})
+    rows = takes.get("rows")
     return rows is not None and rows.kind in (rows.KEYWORD_ONLY, rows.POSITIONAL_OR_KEYWORD)
+
+
+def _parameters(function: Callable[..., Any], follow_wrapped: bool) -> dict[str, inspect.Parameter] | None:
+    """Return the parameters of a function, or of what it wraps, by name; None for a builtin without a signature."""
+    try:
+        return dict(inspect.signature(function, follow_wrapped=follow_wrapped).parameters)
+    except (TypeError, ValueError):
+        return None

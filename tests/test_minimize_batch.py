@@ -351,6 +351,14 @@ def _hidden(function):
     return wrapper
 
 
+def _hidden_without_rows(function):
+    @functools.wraps(function)
+    def wrapper(*given):
+        return function(*given, rows=None)
+
+    return wrapper
+
+
 def _with_signature_of(function):
     wrapper = lambda *given, **named: function(*given, **named)  # noqa: E731
     wrapper.__signature__ = inspect.signature(function)
@@ -372,7 +380,10 @@ def _with_signature_of(function):
         (_hidden(lambda x, rows: None), True),
         (_hidden(lambda x: None), False),
         (_with_signature_of(lambda x, rows: None), True),
+        (_hidden_without_rows(lambda x, rows: None), False),
         (functools.partial(lambda x, rows: None), True),
+        (functools.partial(lambda x, rows: None, rows="mine"), False),
+        (functools.lru_cache(lambda x, rows: None), True),
         (type("Takes", (), {"__call__": lambda self, x, rows: None})(), True),
         (type("Takes", (), {"fun": lambda self, x, rows: None})().fun, True),
         (type("Takes", (), {"fun": lambda rows, x: None})().fun, False),
