@@ -669,9 +669,11 @@ def _mapping(workers: Any, single: bool, jac: Any, reader: Any) -> tuple[Callabl
         )
     if callable(workers):
         return workers, None
-    if isinstance(workers, int) and (workers == -1 or workers >= 1):
+    if isinstance(workers, (int, np.integer)) and (workers == -1 or workers >= 1):
+        if workers == 1:  # as in SciPy: this process
+            return None, None
         import multiprocessing
 
-        pool = multiprocessing.Pool(None if workers == -1 else workers)
+        pool = multiprocessing.Pool(None if workers == -1 else int(workers))
         return pool.map, pool
     raise ValueError(f"options['workers'] must be a positive integer, -1 or a map-like callable; got {workers!r}")
