@@ -291,7 +291,7 @@ def values(f: Any, count: int, source: str, dtype: type = np.float64) -> np.ndar
     f = _numbers(f, "f", source, dtype)
     if f.shape != (count,):
         raise ValueError(about_values(f, count, source))
-    return np.require(f, dtype, ["C", "A"])
+    return _native(f, dtype)
 
 
 def about_values(f: Any, count: int, source: str) -> str:
@@ -320,7 +320,7 @@ def gradients(g: Any, count: int, n: int, dtype: np.dtype, source: str) -> np.nd
     g = _numbers(g, "g", source)
     if g.shape != (count, n):
         raise ValueError(about_gradients(g, count, n, source))
-    return np.require(g, dtype, ["C", "A"])
+    return _native(g, dtype)
 
 
 def about_gradients(g: Any, count: int, n: int, source: str) -> str:
@@ -349,7 +349,7 @@ def value(f: Any, source: str, dtype: type = np.float64) -> Any:
     f = _numbers(f, "f", source, dtype)
     if f.size != 1:
         raise ValueError(about_value(f, source))
-    return f.reshape(()).astype(dtype).item()
+    return _native(f.reshape(()), dtype).item()
 
 
 def about_value(f: Any, source: str) -> str:
@@ -376,7 +376,7 @@ def gradient(g: Any, n: int, dtype: np.dtype, source: str) -> np.ndarray:
     g = np.atleast_1d(_numbers(g, "g", source))
     if g.shape != (n,):
         raise ValueError(f"{source} must return a gradient of shape ({n},) at one point; got {g.shape}.")
-    return np.require(g, dtype, ["C", "A"])
+    return _native(g, dtype)
 
 
 def pair(returned: Any, source: str = "fun") -> tuple[Any, Any]:
@@ -410,6 +410,14 @@ def _numbers(given: Any, letter: str, source: str, dtype: type = np.float64) -> 
     if numbers.dtype.kind not in ("biufc" if dtype is np.complex128 else "biuf"):
         raise TypeError(f"{source} must return real numbers as {letter}; got dtype {numbers.dtype}.")
     return numbers
+
+
+def _native(numbers: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return numbers as a plain array of `dtype`; those beyond it are infinite, that is, too far."""
+    if numbers.dtype == dtype:
+        return np.require(numbers, dtype, ["C", "A"])
+    with np.errstate(all="ignore"):
+        return np.require(numbers, dtype, ["C", "A"])
 
 
 def _side(given: Any, name: str, shape: tuple[int, ...], n: int) -> np.ndarray:

@@ -108,6 +108,7 @@ def _class() -> Any:
 
         def __init__(self, s: np.ndarray, y: np.ndarray, h0: np.ndarray | None) -> None:
             super().__init__(s.astype(float, copy=False), y.astype(float, copy=False))
+            s, y = self.sk, self.yk  # of float64, where no product overflows that the run could form
             gamma = s[-1].dot(y[-1]) / y[-1].dot(y[-1]) if h0 is None and len(s) else 1.0
             self.h0: Any = gamma if h0 is None else h0
 
