@@ -18,6 +18,7 @@ _FEW = 30
 """As many numbers are compared faster as lists: two coordinates with their bounds in 2 us instead of 8."""
 
 
+_ALONE = "If it returns f alone, pass its gradient as jac=, or leave jac out for finite differences."
 _ORDER = " Is it g? The pair is (f, g); torch.func.grad_and_value, for one, returns (g, f)."
 
 
@@ -389,11 +390,12 @@ def pair(returned: Any, source: str = "fun") -> tuple[Any, Any]:
     """
     if isinstance(returned, (tuple, list)) and len(returned) == 2:
         return returned[0], returned[1]
-    got = f"{len(returned)} things" if isinstance(returned, (tuple, list)) else f"a {type(returned).__name__}"
-    raise TypeError(
-        f"{source} must return the pair (f, g); got {got}. "
-        "If it returns f alone, pass its gradient as jac=, or leave jac out for finite differences."
-    )
+    got, cure = f"a {type(returned).__name__}", _ALONE
+    if isinstance(returned, (tuple, list)):
+        got = f"{len(returned)} things"
+        if len(returned) > 2:
+            cure = "If f and g are the first two, let it return these alone."
+    raise TypeError(f"{source} must return the pair (f, g); got {got}. {cure}")
 
 
 def _numbers(given: Any, letter: str, source: str, dtype: type = np.float64) -> np.ndarray:
