@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -129,11 +130,10 @@ def split_options(
             kernel["maxiter"] = _defaults(name, n)["maxiter"]
     elif unknown:
         if given.get("return_all"):
-            message = f"Method {method} does not support the return_all option."
-            warnings.warn(message, RuntimeWarning, stacklevel=4)
+            warn(f"Method {method} does not support the return_all option.", RuntimeWarning)
         if "disp" in given or "iprint" in given:
             message = "The options `disp` and `iprint` show nothing, as in SciPy 1.18; use `progress` or `callback`."
-            warnings.warn(message, DeprecationWarning, stacklevel=4)
+            warn(message, DeprecationWarning)
         unknown = [key for key in unknown if key not in ("return_all", "disp", "iprint")]
     if unknown:
         warn(f"Unknown solver options: {', '.join(unknown)}")
@@ -165,8 +165,13 @@ def numbers_of(status: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def warn(message: str) -> None:
-    """Warn in SciPy's kind, from where `minimize` was called."""
-    from scipy.optimize import OptimizeWarning
+def warn(message: str, kind: type[Warning] | None = None) -> None:
+    """Warn from where `minimize`, ours or SciPy's, was called; in SciPy's kind, if no other is given."""
+    if kind is None:
+        from scipy.optimize import OptimizeWarning
 
-    warnings.warn(message, OptimizeWarning, stacklevel=5)
+        kind = OptimizeWarning
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("fastbfgs", "scipy"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, kind, stacklevel=level)

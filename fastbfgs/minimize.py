@@ -6,7 +6,6 @@ How it differs from SciPy's L-BFGS-B and BFGS, and why, stands in README.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -318,11 +317,9 @@ def _minimize(
         method = "BFGS" if single and bounds is None else "L-BFGS-B"
     name = method_named(method, bounds, constraints)
     if hess is not None:
-        message = f"Method {method} does not use Hessian information (hess)."
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
+        warn(f"Method {method} does not use Hessian information (hess).", RuntimeWarning)
     if hessp is not None:
-        message = f"Method {method} does not use Hessian-vector product information (hessp)."
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
+        warn(f"Method {method} does not use Hessian-vector product information (hessp).", RuntimeWarning)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None; got {type(callback).__name__}")
     if not (progress is None or isinstance(progress, bool) or callable(progress)):

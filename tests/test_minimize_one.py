@@ -398,12 +398,26 @@ def test_unknown_options_get_scipys_warning():
     assert texts[0] == texts[1] == "Unknown solver options: maxitre, norm"
 
 
-def test_warnings_point_at_the_caller():
+@pytest.mark.parametrize(
+    "run",
+    [
+        partial(fastbfgs.minimize, method="L-BFGS-B"),
+        partial(fastbfgs.minimize, method="L-BFGS-B", chunk=1),
+        partial(scipy.optimize.minimize, method=fastbfgs.lbfgsb),
+        partial(scipy.optimize.minimize, method=fastbfgs.lbfgs),
+    ],
+    ids=["ours", "in pieces", "lbfgsb", "lbfgs"],
+)
+def test_warnings_point_at_the_caller(run):
+    pieces = "chunk" in run.keywords
+    x0, fun = (np.stack([START, START]), lambda x: (0 * x[:, 0], 0 * x)) if pieces else (START, both)
+    options = {"maxitre": 3, "disp": True} | ({} if pieces else {"return_all": True})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        minimize(both, START, jac=True, options={"maxitre": 3, "disp": True, "return_all": True})
+        run(fun, x0, jac=True, hess=lambda x: x, options=options)
     assert {w.filename for w in caught} == {__file__}
-    assert {w.category for w in caught} == {OptimizeWarning, DeprecationWarning, RuntimeWarning}
+    expected = [DeprecationWarning, OptimizeWarning, RuntimeWarning] + [RuntimeWarning] * (not pieces)
+    assert sorted((w.category for w in caught), key=lambda kind: kind.__name__) == expected
 
 
 @pytest.mark.parametrize("option", ["disp", "iprint"])
