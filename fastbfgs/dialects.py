@@ -46,6 +46,12 @@ class Dialect:
     """SciPy's message for a status. One that ends with a blank says too little, and is followed by ours."""
 
 
+ALL_FIXED = "All independent variables were fixed by bounds."
+"""SciPy's message for a success without a step."""
+
+NO_LIMIT = 2**62
+"""Iterations or evaluations; SciPy's users say infinity."""
+
 _STOPPED = "`callback` raised `StopIteration`."
 _LBFGSB = Dialect(
     kernel={
@@ -71,7 +77,7 @@ _BFGS = Dialect(
     kernel={name: name for name in ("gtol", "norm", "xrtol", "maxiter", "c1", "c2")},
     face=frozenset({"eps", "finite_diff_rel_step", "workers", "hess_inv0", "disp", "return_all"}),
     # No limit of evaluations and no test of the decrease: SciPy's BFGS has neither.
-    defaults={"ftol": 0.0, "maxfun": 2**62, "c1": 1e-4, "c2": 0.9},
+    defaults={"ftol": 0.0, "maxfun": NO_LIMIT, "c1": 1e-4, "c2": 0.9},
     eps=math.sqrt(np.finfo(float).eps),
     tol=("gtol",),
     messages={
@@ -120,7 +126,8 @@ def split_options(
         words = words | {key: "tol" for key in dialect.tol if key not in given}
     for key, value in given.items():
         if key in dialect.kernel:
-            kernel[dialect.kernel[key]] = value
+            endless = key in ("maxiter", "maxfun") and isinstance(value, float) and value == math.inf
+            kernel[dialect.kernel[key]] = NO_LIMIT if endless else value
         elif key in dialect.face:
             face[key] = value
         else:

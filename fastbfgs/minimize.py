@@ -102,10 +102,11 @@ def minimize(
         that have converged stay so.
     options : dict, optional
         SciPy's for the method, with its defaults. L-BFGS: maxcor (10), ftol (2.22e-9), gtol (1e-5), eps (1e-8), maxfun
-        (15000), maxiter (15000), maxls (20), finite_diff_rel_step, workers (a number or a map-like callable, for finite
-        differences of one problem); besides, xtol (0: stop when no coordinate moves by more), c1 (1e-3), c2 (0.97), and
-        hess_inv0, a positive diagonal ``(n,)`` or ``(..., n)`` of the initial inverse Hessian, without bounds, and
-        pairs (None; "float32" keeps those of a float64 problem without bounds in half the memory).
+        (15000; infinity is no limit), maxiter (15000, likewise), maxls (20), finite_diff_rel_step, workers (a number or
+        a map-like callable, for finite differences of one problem); besides, xtol (0: stop when no coordinate moves by
+        more), c1 (1e-3), c2 (0.97), and hess_inv0, a positive diagonal ``(n,)`` or ``(..., n)`` of the initial inverse
+        Hessian, without bounds, and pairs (None; "float32" keeps those of a float64 problem without bounds in half the
+        memory).
         BFGS: gtol (1e-5), norm (inf), eps (1.5e-8), maxiter (200 n), disp, return_all, finite_diff_rel_step, xrtol (0),
         c1 (1e-4), c2 (0.9), workers, and hess_inv0, a positive definite matrix ``(n, n)`` or ``(..., n, n)``.
     batch_args : tuple of array_like (..., *)

@@ -109,7 +109,7 @@ RULES = [
     *(
         (name, name, value, ValueError, "an integer that is not negative")
         for name in ("maxiter", "maxfun")
-        for value in (-1, 1.5, np.inf, np.nan)
+        for value in (-1, 1.5, -np.inf, np.nan)
     ),
     *(("c1", "c1", value, ValueError, "above 0 and below 0.5") for value in (0, 0.5, -1.0, np.nan)),
     *(("c2", "c2", value, ValueError, "above c1 and below 1") for value in (0.0, 1.0, np.nan)),

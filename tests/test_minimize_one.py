@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import tracemalloc
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -358,6 +360,48 @@ def test_difference_workers():
     assert sum(points) == plain.nfev - plain.njev
     assert_same(plain, minimize(rosen, START, options={"workers": map}))
     assert_same(plain, minimize(rosen, START, options={"workers": 2}))
+    assert_same(plain, minimize(rosen, START, options={"workers": np.int64(2)}))
+
+
+def test_one_difference_worker_is_this_process(monkeypatch):
+    monkeypatch.setattr("multiprocessing.Pool", None)
+    for one in (1, np.int64(1)):
+        assert_same(minimize(rosen, START), minimize(lambda x: rosen(x), START, options={"workers": one}))
+
+
+@pytest.mark.parametrize("jac", [None, "3-point", "cs"])
+def test_difference_points_are_made_one_after_another(jac):
+    n = 1000
+    tracemalloc.start()
+    minimize(lambda x: (x * x).sum(), np.ones(n), jac=jac, options={"maxiter": 1, "maxfun": 1e9})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1000 * 8 * n  # all of them at once are 1000 to 2000 n numbers
+
+
+def test_float32_overflow_is_silent():
+    def fun(x):
+        x = x.astype(float)
+        wall = x <= 0
+        inside = np.where(wall, 1.0, x)
+        return np.where(wall, 1e60, x - np.log(inside)).sum(-1), np.where(wall, -1e60, 1 - 1 / inside)
+
+    with warnings.catch_warnings(), np.errstate(all="raise"):
+        warnings.simplefilter("error")
+        for x0 in (np.full(1, 40, np.float32), np.full((2, 1), 40, np.float32)):
+            for jac in (True, None, "3-point"):
+                value = fun if jac is True else lambda x: fun(x)[0]
+                result = minimize(value, x0, jac=jac)
+                np.testing.assert_allclose(result.x, 1.0, atol=2e-2)
+        stopped = minimize(lambda x: (1e60 + x[:, 0].astype(float), x), np.ones((2, 1), np.float32), jac=True)
+        assert np.isinf(stopped.fun).all()
+
+
+def test_an_infinite_limit_is_none():
+    for options in ({"maxiter": np.inf}, {"maxfun": np.inf}, {"maxiter": np.float64(np.inf), "maxfun": math.inf}):
+        assert_same(minimize(both, START, jac=True), minimize(both, START, jac=True, options=options))
+    options = {"maxiter": np.inf}
+    assert fastbfgs.minimize(both, START, jac=True, options=options).success
 
 
 @pytest.mark.parametrize("jac", [None, "2-point", "3-point"])
