@@ -24,7 +24,7 @@ from fastbfgs.inverse import InverseHessian
 from fastbfgs.native import Native, is_compiled
 from fastbfgs.objective import Differences, Objective
 from fastbfgs.observers import Callback, Progress
-from fastbfgs.options import options_of
+from fastbfgs.options import Options
 from fastbfgs.outcome import optimize_result
 from fastbfgs.recorder import Accepted, Iterates, Recorder
 from fastbfgs.result import Result, Status
@@ -306,13 +306,6 @@ def _minimize(
     fused, compiled = isinstance(fun, CudaObjective), _runs_by_itself(fun)
     if chunk is not None:
         pieces.refuse(chunk, start, compiled, callback, progress, record, options)
-        given = {
-            "args": args, "hess": hess, "hessp": hessp, "constraints": constraints, "tol": tol, "callback": None,
-            "compact": compact, "workers": workers, "progress": None, "record": None, "chunk": None,
-        }  # fmt: skip
-        arrays = _batch_arrays(batch_args, start.shape[:-1], reader)
-        solve = partial(_minimize, reader, **given)
-        return pieces.in_pieces(solve, chunk, reader, fun, start, method, jac, bounds, options, arrays)
     single, shape, n = start.ndim == 1, start.shape[:-1], start.shape[-1]
     if method is None:
         method = "BFGS" if single and bounds is None else "L-BFGS-B"
@@ -336,8 +329,7 @@ def _minimize(
         raise TypeError("a CudaObjective runs on a GPU, and x0 is not there; give x0 as a CuPy array")
     if compiled:
         _refuse_of_compiled(jac, args, batch_args, callback, record, options)
-        native: Any = fun if fused else Native(fun, start.dtype)
-        jac = True
+        fun, jac = (fun if fused else Native(fun, start.dtype)), True
     arrays = _batch_arrays(batch_args, shape, reader) if batch_args else ()
     box = None if bounds is None else reader.box(bounds, shape, n, start.dtype)
     kernel, face = split_options(options, tol, name, method, n)
@@ -347,16 +339,47 @@ def _minimize(
             raise ValueError("hess_inv0 does not go with bounds; leave one of them out")
         read = reader.matrix if name == "BFGS" else reader.diagonal
         h0 = read(h0, shape, n, start.dtype, "hess_inv0")
+    if chunk is None:
+        result = _solve(
+            reader, args, kernel, face, callback, compact, workers, progress, record, fun, jac, start, arrays, box, h0
+        )
+    else:
+        solve = partial(_solve, reader, args, kernel, face, callback, compact, workers, progress, record)
+        result = pieces.in_pieces(solve, chunk, reader, fun, jac, start, arrays, box, h0, name)
+    if face.get("disp"):
+        _show(result)
+    return result
+
+
+def _solve(
+    reader: Any,
+    args: tuple[Any, ...],
+    kernel: Options,
+    face: dict[str, Any],
+    callback: Callable[..., Any] | None,
+    compact: bool | None,
+    workers: int | None,
+    progress: Any,
+    record: Callable[[Accepted], Any] | None,
+    fun: Any,
+    jac: Any,
+    start: Any,
+    arrays: tuple[Any, ...],
+    box: Any,
+    h0: Any,
+) -> Any:
+    """Do what `_minimize` does, of arguments that it has read; `fun` may be a `Native`."""
+    single, n = start.ndim == 1, start.shape[-1]
     mapping, pool = _mapping(face["workers"], single, jac, reader) if "workers" in face else (None, None)
     bar = None
     try:
         objective: _Evaluated
-        if compiled:
-            objective = native
+        if isinstance(fun, (Native, CudaObjective)):
+            objective = fun
         elif jac is True or callable(jac):
             objective = Objective(fun, jac, args, arrays, single)
         else:
-            scheme, absolute = _scheme(jac, _step("eps", face.get("eps", DIALECTS[name].eps), n, reader))
+            scheme, absolute = _scheme(jac, _step("eps", face.get("eps", DIALECTS[kernel.method].eps), n, reader))
             relative = _step("finite_diff_rel_step", face.get("finite_diff_rel_step"), n, reader)
             stencil = Stencil(n, scheme, absolute, relative, box, reader.xp)
             objective = Differences(fun, args, arrays, single, stencil, mapping, reader)
@@ -364,7 +387,7 @@ def _minimize(
             most = max(1, kernel.maxfun // objective.evaluations)
             kernel = options_of(**(vars(kernel) | {"maxfun": most}))
         if compact is None:
-            compact = bool(batch_args) or objective.fun_takes_rows or objective.jac_takes_rows
+            compact = bool(arrays) or objective.fun_takes_rows or objective.jac_takes_rows
         solver = Solver(
             start,
             kernel,
@@ -386,17 +409,13 @@ def _minimize(
         if callback is not None:
             watchers.append(Callback(callback, partial(_intermediate, solver, objective)))
         if isinstance(objective, (Native, CudaObjective)):
-            result = driver.run_compiled(solver, objective, watchers, report)
-        else:
-            result = driver.run(solver, objective, watchers, report)
+            return driver.run_compiled(solver, objective, watchers, report)
+        return driver.run(solver, objective, watchers, report)
     finally:
         if pool is not None:
             pool.terminate()
         if bar is not None:
             bar.close()
-    if face.get("disp"):
-        _show(result)
-    return result
 
 
 def lbfgs(fun: Callable[..., Any], x0: Any, args: Any = (), **given: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,60 +35,45 @@ def in_pieces(
     chunk: int,
     reader: Any,
     fun: Any,
-    start: Any,
-    method: str | None,
     jac: Any,
-    bounds: Any,
-    options: Any,
+    start: Any,
     arrays: tuple[Any, ...],
+    box: Any,
+    h0: Any,
+    method: str,
 ) -> BatchResult:
     """Let `solve` minimise `chunk` members of a batch at a time; return the results of all.
 
-    It takes fun, the start of a piece, and by name method, jac, bounds, options and batch_args.
+    It takes fun, jac, and of a piece the start, the arrays of batch_args, and box and h0 as `reader` has read them.
     """
     shape, n = start.shape[:-1], start.shape[-1]
     count = math.prod(shape)
-    flat, own = start.reshape(count, n), method or "L-BFGS-B"
-    options = dict(options or {})
-    h0 = options.get("hess_inv0")
-    if bounds is not None:  # what is wrong with a later piece is told now
-        reader.box(bounds, shape, n, start.dtype)
-    if h0 is not None:
-        (reader.matrix if own.upper() == "BFGS" else reader.diagonal)(h0, shape, n, start.dtype, "hess_inv0")
+    flat, pieces = start.reshape(count, n), []
 
-    def part(whole: Any, first: int, axes: int) -> Any:
+    def part(whole: Any, axes: int, rows: slice) -> Any:
         """Return the rows of a piece, if there is a row for each member: more axes than `axes`."""
-        if np.ndim(whole) <= axes:
-            return whole
-        whole = reader.argument(whole, "bounds and hess_inv0")
-        if whole.shape[: len(shape)] != shape:
-            return whole  # which is told below
-        return whole.reshape(count, *whole.shape[len(shape) :])[first : first + chunk]
+        return whole if whole is None or whole.ndim == axes else whole[rows]
 
-    pieces = []
     for first in range(0, max(count, 1), chunk):
-        box = bounds
-        if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
-            box = SimpleNamespace(lb=part(bounds.lb, first, 1), ub=part(bounds.ub, first, 1))
-        if h0 is not None:
-            options["hess_inv0"] = part(h0, first, 2 if own.upper() == "BFGS" else 1)
+        here = slice(first, first + chunk)
         try:
             pieces.append(
                 solve(
                     _with_rows_from(first, fun),
-                    flat[first : first + chunk],
-                    method=own,
-                    jac=_with_rows_from(first, jac),
-                    bounds=box,
-                    options=options or None,
-                    batch_args=tuple([array[first : first + chunk] for array in arrays]),
+                    _with_rows_from(first, jac),
+                    flat[here],
+                    tuple([array[here] for array in arrays]),
+                    part(box, 2, here),
+                    part(h0, 2 if method == "BFGS" else 1, here),
                 )
             )
         except BaseException as error:
             with suppress(AttributeError, TypeError):  # as in driver._keep
-                here: BatchResult = error.partial_result  # type: ignore[attr-defined]
-                never = _never_begun(flat[first + len(here) :], here, reader.xp)
-                error.partial_result = _joined([*pieces, here, never], shape, reader)  # type: ignore[attr-defined]
+                begun: BatchResult = error.partial_result  # type: ignore[attr-defined]
+                rest = slice(first + len(begun), None)
+                x = flat[rest] if box is None else reader.nearest(flat[rest], part(box, 2, rest))
+                never = _never_begun(x, begun, reader.xp)
+                error.partial_result = _joined([*pieces, begun, never], shape, reader)  # type: ignore[attr-defined]
             raise
     return _joined(pieces, shape, reader)
 

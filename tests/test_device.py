@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import OptimizeWarning
 
 import fastbfgs
 from fastbfgs import Options, Solver, Status, cuda, device
@@ -306,6 +307,39 @@ IN_PIECES = {
 def test_bad_pieces(given, match):
     with pytest.raises(ValueError, match=match):
         fastbfgs.minimize(**{"fun": bowls, "x0": np.zeros((4, 2)), "jac": True, **given})
+
+
+@pytest.mark.parametrize("pairs", [zip, lambda lo, hi: list(zip(lo, hi, strict=True))])
+def test_what_is_read_once_for_all_pieces(pairs, capsys):
+    x0, c = data(6, 3)
+    given = {"jac": True, "batch_args": (c,)}
+    whole, pieces = (
+        fastbfgs.minimize(bowls, x0, bounds=pairs([0.0] * 3, [0.5] * 3), chunk=chunk, **given) for chunk in (None, 2)
+    )
+    np.testing.assert_array_equal(whole.x, pieces.x)
+    with pytest.warns(OptimizeWarning) as caught:
+        fastbfgs.minimize(bowls, x0, chunk=2, method="BFGS", options={"maxitre": 3, "disp": True}, **given)
+    assert len(caught) == 1 and capsys.readouterr().out.count("BatchResult of 6 members") == 1
+    with pytest.raises(TypeError, match=r"^options must be a dict of options by name; got list"):
+        fastbfgs.minimize(bowls, x0, chunk=2, options=[1], **given)
+    for h0 in (None, np.ones(3)):
+        with pytest.raises(ValueError, match=r"^method must be one of .*; got 3"):
+            fastbfgs.minimize(bowls, x0, chunk=2, method=3, options={"hess_inv0": h0}, **given)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_members_never_begun_are_within_bounds(own):
+    def fail(x):
+        raise KeyError("fun")
+
+    x0, upper = np.full((3, 2), 9.0), np.full((3, 2), 5.0)
+    upper[2] = 4.0
+    bounds = SimpleNamespace(lb=0.0, ub=upper if own else upper[0])
+    with pytest.raises(KeyError) as caught:
+        fastbfgs.minimize(fail, x0, jac=True, bounds=bounds, chunk=1)
+    partial = caught.value.partial_result
+    np.testing.assert_array_equal(partial.x, upper if own else 5.0)
+    assert (partial.status == -1).all() and not partial.fixed.any() and len(partial.message) == 3
 
 
 # ----------------------------------------------------------------------------------------------
