@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from fastbfgs.device import on_host
-from fastbfgs.dialects import message_of
+from fastbfgs.dialects import ALL_FIXED, message_of
 from fastbfgs.outcome import optimize_result
 from fastbfgs.result import members_at
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BatchResult:
     """What `minimize` returns for a batch: SciPy's result fields as arrays over the members.
 
@@ -44,6 +44,8 @@ class BatchResult:
     hess_inv : ndarray (..., n, n) or None
         For BFGS the inverse Hessians at the end. None for the others, and for what a callback sees: `Solver.pairs`
         has what they know.
+    fixed : ndarray (...) of bool or None
+        Whether a member had nothing to do, since bounds fix all its coordinates; None without bounds.
     allvecs : list of ndarray (..., n) or None
         With the option `return_all` of BFGS: the k-th holds each member's k-th iterate, the start first; the last one
         of a member is repeated until all have finished.
@@ -77,6 +79,7 @@ class BatchResult:
     calls: int
     method: str
     hess_inv: np.ndarray | None = None
+    fixed: np.ndarray | None = None
     allvecs: list[np.ndarray] | None = None
 
     @property
@@ -85,7 +88,10 @@ class BatchResult:
         reason = on_host(self.reason, "reason")
         codes, where = np.unique(reason, return_inverse=True)
         words = np.array([message_of(code, self.method) for code in codes], dtype=object)
-        return words[where].reshape(reason.shape)
+        messages: np.ndarray = words[where].reshape(reason.shape)
+        if self.fixed is not None:
+            messages[on_host(self.fixed, "fixed")] = ALL_FIXED
+        return messages
 
     @property
     def failed(self) -> np.ndarray:
@@ -94,23 +100,27 @@ class BatchResult:
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, str):
-            if index in ("message", "failed") or any(index == field.name for field in fields(self)):
+            if index in self:
                 return getattr(self, index)
             raise KeyError(index)
         shape, index = self.status.shape, on_host(index, "the index")
         parts = {name: members_at(getattr(self, name), shape, index) for name in ARRAYS}
         parts |= {name: on_host(parts[name]) for name in ARRAYS if np.ndim(parts[name]) == 0}
-        if self.hess_inv is not None:
-            parts["hess_inv"] = members_at(self.hess_inv, shape, index)
+        for name in ("hess_inv", "fixed"):
+            if getattr(self, name) is not None:
+                parts[name] = members_at(getattr(self, name), shape, index)
         if self.allvecs is not None:
             parts["allvecs"] = [members_at(x, shape, index) for x in self.allvecs]
         if np.ndim(parts["status"]):
             return BatchResult(**parts, calls=self.calls, method=self.method)
         if self.allvecs is not None:
             parts["allvecs"] = parts["allvecs"][: 1 + parts["nit"]]
-        reason = parts.pop("reason")
+        reason, fixed = parts.pop("reason"), bool(on_host(parts.pop("fixed", False), "fixed"))
         plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in parts.items()}
-        return optimize_result({"message": message_of(reason, self.method), **plain})
+        return optimize_result({"message": ALL_FIXED if fixed else message_of(reason, self.method), **plain})
+
+    def __contains__(self, name: Any) -> bool:
+        return isinstance(name, str) and name in ("message", "failed", *(field.name for field in fields(self)))
 
     def __len__(self) -> int:
         return int(self.status.shape[0])

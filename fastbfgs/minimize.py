@@ -16,7 +16,16 @@ import numpy as np
 
 from fastbfgs import device, driver, interop, pieces
 from fastbfgs.batch_result import BatchResult
-from fastbfgs.dialects import DIALECTS, NUMBERS, message_of, method_named, numbers_of, split_options, warn
+from fastbfgs.dialects import (
+    ALL_FIXED,
+    DIALECTS,
+    NUMBERS,
+    message_of,
+    method_named,
+    numbers_of,
+    split_options,
+    warn,
+)
 from fastbfgs.differences import SCHEMES, Stencil
 from fastbfgs.foreign import Library
 from fastbfgs.fused import CudaObjective
@@ -27,12 +36,10 @@ from fastbfgs.observers import Callback, Progress
 from fastbfgs.options import Options
 from fastbfgs.outcome import optimize_result
 from fastbfgs.recorder import Accepted, Iterates, Recorder
-from fastbfgs.result import Result, Status
+from fastbfgs.result import Result
 from fastbfgs.solver import Solver
 
 _Evaluated = Objective | Native | CudaObjective
-_AT_A_MINIMUM = int(Status.CONVERGED_GRADIENT)
-_ALL_FIXED = "All independent variables were fixed by bounds."
 
 
 def minimize(
@@ -517,11 +524,9 @@ def _scipy_result(solver: Solver, objective: _Evaluated, h0: Any, iterates: Iter
     vectors = None if iterates is None else iterates.vectors()
     if solver.shape:
         h = solver.inverse_hessian() if method == "BFGS" else None
-        return _batch_result(result, objective, method, h, vectors)
-    message = message_of(result.status, method)
+        return _batch_result(result, objective, solver, h, vectors)
     box = solver.box
-    if box is not None and result.nit == 0 and result.status == _AT_A_MINIMUM and (box[0] == box[1]).all():
-        message = _ALL_FIXED
+    fixed = box is not None and result.nit == 0 and result.converged and bool((box[0] == box[1]).all())
     fields = {
         "x": result.x,
         "fun": result.f,
@@ -531,7 +536,7 @@ def _scipy_result(solver: Solver, objective: _Evaluated, h0: Any, iterates: Iter
         "njev": result.nfev * objective.gradients,
         "status": NUMBERS.get(result.status, 0),
         "success": result.converged,
-        "message": message,
+        "message": ALL_FIXED if fixed else message_of(result.status, method),
         "hess_inv": solver.inverse_hessian() if method == "BFGS" else InverseHessian(solver, h0),
     }
     if vectors is not None:
@@ -543,7 +548,7 @@ def _intermediate(solver: Solver, objective: _Evaluated) -> Any:
     """Return what a callback sees."""
     result = solver.result()
     if solver.shape:
-        return _batch_result(result, objective, solver.options.method)
+        return _batch_result(result, objective, solver)
     return optimize_result(
         {
             "x": result.x,
@@ -558,15 +563,25 @@ def _intermediate(solver: Solver, objective: _Evaluated) -> Any:
 def _batch_result(
     result: Result,
     objective: _Evaluated,
-    method: str,
+    solver: Solver,
     h: np.ndarray | None = None,
     vectors: Any = None,
 ) -> BatchResult:
+    shape, fixed = solver.shape, None
+    evaluations, gradients = (
+        count if isinstance(count, int) else count.reshape(shape)
+        for count in (objective.evaluations, objective.gradients)
+    )
+    if solver.box is not None:
+        fixed = (solver.box[..., 0, :] == solver.box[..., 1, :]).all(axis=-1)
+        fixed = result.converged & (fixed.reshape(shape) if fixed.ndim else fixed)
+    with np.errstate(all="ignore"):  # beyond float32 f is infinite
+        f = result.f.astype(result.x.dtype, copy=False)
     return BatchResult(
-        x=result.x, fun=result.f.astype(result.x.dtype, copy=False), jac=_gradient(result, objective),
-        nit=result.nit, nfev=result.nfev * objective.evaluations, njev=result.nfev * objective.gradients,
-        status=numbers_of(result.status), reason=result.status, success=result.converged,
-        calls=result.calls, method=method, hess_inv=h, allvecs=vectors,
+        x=result.x, fun=f, jac=_gradient(result, objective), nit=result.nit, nfev=result.nfev * evaluations,
+        njev=result.nfev * gradients, status=numbers_of(result.status), reason=result.status,
+        success=result.converged, calls=result.calls, method=solver.options.method, hess_inv=h, fixed=fixed,
+        allvecs=vectors,
     )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def in_pieces(
 
 def _joined(pieces: list[BatchResult], shape: tuple[int, ...], reader: Any) -> BatchResult:
     """Return the results of pieces as those of one batch of `shape`."""
-    names = [*ARRAYS, *(["hess_inv"] if pieces[0].hess_inv is not None else [])]
+    names = [*ARRAYS, *(name for name in ("hess_inv", "fixed") if getattr(pieces[0], name) is not None)]
     parts: dict[str, Any] = {}
     for name in names:
         whole = reader.concatenate([getattr(piece, name) for piece in pieces])
@@ -99,6 +99,7 @@ def _never_begun(x: Any, like: BatchResult, xp: Any) -> BatchResult:
         x=x, fun=unknown, jac=xp.full(x.shape, np.nan, x.dtype), nit=none, nfev=none, njev=none,
         status=numbers_of(running), reason=running, success=xp.zeros(count, bool), calls=0, method=like.method,
         hess_inv=None if h is None else xp.full((count, *h.shape[1:]), np.nan, x.dtype),
+        fixed=None if like.fixed is None else xp.zeros(count, bool),
     )  # fmt: skip
 
 

@@ -805,6 +805,14 @@ def test_nested_solves():
     assert_same_batch(minimize(good, x0, jac=True), minimize(ROSENBROCK.fun, x0, jac=True))
 
 
+def test_a_result_knows_its_names_and_is_itself():
+    result = minimize(ROSENBROCK.fun, random_starts(3), jac=True)
+    assert all(name in result for name in (*FIELDS, "message", "failed", "calls"))
+    assert "y" not in result and result.x not in result
+    assert result == result and result != minimize(ROSENBROCK.fun, random_starts(3), jac=True)
+    assert len({result, result}) == 1
+
+
 # ----------------------------------------------------------------------------------------------
 # Threads
 
