@@ -29,8 +29,8 @@ class BatchResult:
     fun : ndarray (...)
         Final values, in the dtype of x0.
     nit, nfev, njev : ndarray (...) of int64
-        Iterations, function values and gradients of each member. With differences every member has the same points,
-        also for a coordinate that its own bounds fix, unless they are equal in all members.
+        Iterations, function values and gradients of each member, as they would be alone. (With differences fun is also
+        asked about coordinates that a member's own bounds fix, unless they do so in all members; that counts nowhere.)
     status : ndarray (...) of int32
         SciPy's numbers: 0 success, 1 a limit, 2 abnormal, 3 NaN or infinite at the start, 99 stopped by the callback.
         Besides: 4 stalled by rounding noise of fun, 5 fun is -inf, -1 still running.

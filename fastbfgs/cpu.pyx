@@ -375,6 +375,10 @@ cdef class CPU(Backend):
         running = self._members()["status"]
         running[running < 0] = status
 
+    def count_from(self, nfev):
+        """Let members count their evaluations from `nfev` on, (B,) or one number."""
+        self._members()["nfev"] = nfev
+
     def snapshot(self):
         """Return copies of x (B, n), f (B,) float64, g (B, n), nit, nfev, status (B,): the accepted iterates."""
         n = self.rules.n

@@ -480,6 +480,10 @@ class CUDA(Backend):
         self._flag.value[0] = finished
         return finished
 
+    def count_from(self, nfev: Any) -> None:
+        """Let members count their evaluations from `nfev` on, (B,) or one number."""
+        self._field("nfev")[...] = nfev
+
     def snapshot(self) -> tuple[Any, ...]:
         """Return copies of x (B, n), f (B,) float64, g (B, n), nit, nfev, status (B,): the accepted iterates."""
         x, g = self.vectors[:, : self.n].copy(), self.vectors[:, self.n : 2 * self.n].copy()

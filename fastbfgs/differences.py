@@ -40,6 +40,8 @@ class Stencil:
     ----------
     size : int
         Points around each x, x itself among them.
+    counts : int or ndarray (B,) of int64
+        How many of them a member would have alone: none is for a coordinate that its own bounds fix.
     fixed : ndarray (n,) or (B, n) of bool, or None
         Coordinates whose bounds are equal; None if there are none.
 
@@ -80,7 +82,11 @@ class Stencil:
                     step if step is None or step.size == 1 else step[self.free]
                     for step in (self.absolute, self.relative)
                 )
-        self.size = 1 + len(self.free) * (2 if scheme == "3-point" else 1)
+        each = 2 if scheme == "3-point" else 1
+        self.size = 1 + len(self.free) * each
+        self.counts: Any = self.size
+        if self.fixed is not None and self.fixed.ndim == 2:
+            self.counts = 1 + each * (~self.fixed).sum(axis=1)
 
     @np.errstate(all="ignore")  # x may be infinite at the start: the solver takes care of it
     def around(self, x: np.ndarray, rows: Any, eps: float) -> tuple[list[np.ndarray], np.ndarray, Any]:

@@ -378,7 +378,7 @@ def _solve(
     """Do what `_minimize` does, of arguments that it has read; `fun` may be a `Native`."""
     single, n = start.ndim == 1, start.shape[-1]
     mapping, pool = _mapping(face["workers"], single, jac, reader) if "workers" in face else (None, None)
-    bar = None
+    bar = most = None
     try:
         objective: _Evaluated
         if isinstance(fun, (Native, CudaObjective)):
@@ -391,8 +391,7 @@ def _solve(
             stencil = Stencil(n, scheme, absolute, relative, box, reader.xp)
             objective = Differences(fun, args, arrays, single, stencil, mapping, reader)
             # SciPy's maxfun counts the values behind a difference gradient too.
-            most = max(1, kernel.maxfun // objective.evaluations)
-            kernel = options_of(**(vars(kernel) | {"maxfun": most}))
+            most = kernel.maxfun // objective.evaluations
         if compact is None:
             compact = bool(arrays) or objective.fun_takes_rows or objective.jac_takes_rows
         solver = Solver(
@@ -403,6 +402,8 @@ def _solve(
             compact=compact,
             workers=workers,
         )
+        if most is not None:
+            solver._limit(max(1, most) if isinstance(most, int) else most.clip(1, None))
         iterates = Iterates(solver.result().x) if face.get("return_all") else None
         report: Callable[[], Any] = partial(_scipy_result, solver, objective, h0, iterates)
         watchers: list[Callable[[Solver], bool]] = []

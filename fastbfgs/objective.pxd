@@ -10,8 +10,8 @@ cdef class Objective:
         object pair
         bint fun_takes_rows
         bint jac_takes_rows
-        Py_ssize_t evaluations
-        Py_ssize_t gradients
+        object evaluations
+        object gradients
         object fixed
     cdef:
         object _rows

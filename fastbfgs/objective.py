@@ -54,8 +54,8 @@ class Objective:
         self.pair = pair
         self.fun_takes_rows = not single and takes_rows(fun)
         self.jac_takes_rows = not single and callable(jac) and takes_rows(jac)
-        self.evaluations = 1  # function values spent for each (f, g),
-        self.gradients = 1  # and gradients
+        self.evaluations: Any = 1  # function values spent for each (f, g), or by each member (B,),
+        self.gradients: Any = 1  # and gradients
         self.fixed: np.ndarray | None = None  # coordinates without a derivative, (n,) or (B, n)
         self._rows: np.ndarray | None = None
         self._rows_args = batch_args
@@ -124,8 +124,8 @@ class Differences(Objective):
         self.stencil = stencil
         self.workers = workers
         self.reader = reader
-        self.evaluations = stencil.size
-        self.gradients = min(1, len(stencil.free))
+        self.evaluations = stencil.counts
+        self.gradients = (self.evaluations > 1) * 1
         self.fixed = stencil.fixed
         self.kind = np.complex128 if stencil.scheme == "cs" else np.float64
 

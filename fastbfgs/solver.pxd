@@ -18,6 +18,7 @@ cdef class Solver:
         Backend _backend
         bint _single
         object _library
+        object _begun               # at which count of evaluations members began; None for 0
 
     cpdef ask(self)
     cpdef tell(self, f, g)

@@ -171,6 +171,7 @@ class Solver:
         start = start.reshape(count, self.n)
         self.live = count
         self.calls = 0
+        self._begun: Any = None
         if reader is interop:
             self._backend = CPU(start, self.options, h0, self.box, self.workers)
             if self._single:
@@ -357,6 +358,15 @@ class Solver:
             if watch is not None:
                 watch(self)
 
+    def _limit(self, most: Any) -> None:
+        """Limit the evaluations of each member to `most` (B,), or of all to one number, at least 1; not by maxfun.
+
+        To be called before the first `tell`. The kernels have one limit for all, maxfun: each member begins to count
+        where as many are left to it. `save` knows nothing of that.
+        """
+        self._begun = self.options.maxfun - most
+        self._backend.count_from(self._begun)
+
     def stop(self) -> None:
         """End every member that still runs, with status STOPPED."""
         self._backend.stop(Status.STOPPED)
@@ -381,9 +391,14 @@ class Solver:
     def result(self) -> Result:
         """Return where every member stands; at any time, also while they run."""
         if self._single:
-            one: Result = self._whole(Result(*self._backend.snapshot_one(), self.calls))
-            return one
+            one = Result(*self._backend.snapshot_one(), self.calls)
+            if self._begun is not None:
+                one.nfev -= self._begun
+            whole: Result = self._whole(one)
+            return whole
         x, f, g, nit, nfev, status = self._backend.snapshot()
+        if self._begun is not None:
+            nfev -= self._begun
         shape = self.shape
         many: Result = self._whole(
             Result(

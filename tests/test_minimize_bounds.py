@@ -580,12 +580,51 @@ def test_coordinates_fixed_in_some_members(jac, compact):
     result = minimize(fun, x0, jac=jac, bounds=Bounds(lb, ub), compact=compact)
     assert all(size % each == 0 for size in sizes)
     np.testing.assert_array_equal(np.isnan(result.jac), lb == ub)
-    np.testing.assert_array_equal(result.nfev, each * result.njev)
     assert result.status[5] == 0 and result.nit[5] == 0
     for i in range(6):
         alone = minimize(lambda x: problem.fun(x[None])[0][0], x0[i], jac=jac, bounds=Bounds(lb[i], ub[i]))
-        for key in ("x", "fun", "jac", "nit", "status"):
+        assert result[i].message == result.message[i] == alone.message
+        for key in ("x", "fun", "jac", "nit", "nfev", "njev", "status"):
             np.testing.assert_array_equal(result[key][i], alone[key], err_msg=key)
+
+
+@pytest.mark.parametrize("jac", [None, "3-point"])
+@pytest.mark.parametrize("maxfun", [0, 11, 60, np.inf])
+def test_the_limit_of_a_member_counts_its_own_points(jac, maxfun):
+    problem = by_name("chained_rosenbrock_5")
+    x0 = starts(problem, 3, 1.0, np.random.default_rng(0))
+    lb, ub = np.full((3, 5), -2.0), np.full((3, 5), 0.9)
+    lb[1, 1:4] = ub[1, 1:4] = 0.5
+    options, given = {"maxfun": maxfun}, {"jac": jac, "bounds": Bounds(lb, ub)}
+    whole = minimize(lambda x: problem.fun(x)[0], x0, options=options, **given)
+    split = minimize(lambda x: problem.fun(x)[0], x0, options=options, chunk=1, **given)
+    for i in range(3):
+        bounds = Bounds(lb[i], ub[i])
+        alone = minimize(lambda x: problem.fun(x[None])[0][0], x0[i], jac=jac, bounds=bounds, options=options)
+        for key in ("x", "fun", "nit", "nfev", "njev", "status"):
+            np.testing.assert_array_equal(whole[key][i], alone[key], err_msg=key)
+            np.testing.assert_array_equal(split[key][i], alone[key], err_msg=key)
+        assert type(alone.nfev) is int
+    assert whole.nfev[1] <= max(maxfun, 5)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (4,)])
+def test_members_that_bounds_fix_say_so(shape):
+    x0 = np.ones((*shape, 2))
+    lb, ub = np.zeros_like(x0), np.full_like(x0, 2.0)
+    lb.reshape(-1, 2)[1] = ub.reshape(-1, 2)[1] = 1.5
+    words = "All independent variables were fixed by bounds."
+    for bounds, fixed in ((Bounds(lb, ub), 1), (Bounds([1.0, 1.0], [1.0, 1.0]), x0.size // 2)):
+        for chunk in (None, 2):
+            result = minimize(lambda x: ((x**2).sum(1), 2 * x), x0, jac=True, bounds=bounds, chunk=chunk)
+            assert (result.message == words).sum() == result.fixed.sum() == fixed
+            assert result.message.shape == shape
+            member = np.unravel_index(1, shape)
+            assert result[member].message == words and "fixed" not in result[member]
+            assert (result[:2].message == result.message[:2]).all()
+    assert minimize(lambda x: ((x**2).sum(1), 2 * x), x0, jac=True).fixed is None
+    bad = minimize(lambda x: (np.nan * x[:, 0], 2 * x), x0, jac=True, bounds=Bounds(1.0, 1.0))
+    assert (bad.status == 3).all() and not bad.fixed.any() and not (bad.message == words).any()
 
 
 # ----------------------------------------------------------------------------------------------
