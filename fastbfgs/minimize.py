@@ -117,7 +117,8 @@ def minimize(
         BFGS: gtol (1e-5), norm (inf), eps (1.5e-8), maxiter (200 n), disp, return_all, finite_diff_rel_step, xrtol (0),
         c1 (1e-4), c2 (0.9), workers, and hess_inv0, a positive definite matrix ``(n, n)`` or ``(..., n, n)``.
     batch_args : tuple of array_like (..., *)
-        Arrays with the leading axes of the batch; fun gets the rows of the members it is asked about, one leading axis.
+        Arrays with the leading axes of the batch; fun gets the rows of the members it is asked about, one leading axis,
+        to read only: they may be these arrays themselves, or copies for several calls.
         Of x0's library, if it is an array of one.
     compact : bool, optional
         Whether fun is called with the members alone that still run. Default: only if there are `batch_args` or fun
