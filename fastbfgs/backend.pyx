@@ -13,13 +13,14 @@ def field_of(records, name):
 def sound(records, bounded, Py_ssize_t m, Py_ssize_t slots):
     """Return whether records (B, bytes), NumPy's, from wherever they come, keep a member within its memory.
 
-    That has `slots` for m pairs, and a box where `bounded` (B,) says so.
+    That has `slots` for m pairs, or none for BFGS, which counts what it has learnt; and a box where `bounded` (B,)
+    says so.
     """
     cdef Py_ssize_t size = RECORD.itemsize
     records = np.ascontiguousarray(records[:, :size])
     count, head, fresh = (field_of(records, name) for name in ("count", "head", "fresh"))
     return bool(
-        ((0 <= fresh) & (fresh <= count) & (count <= m) & (0 <= head) & (head < slots)).all()
+        ((0 <= fresh) & (fresh <= count) & ((count <= m) | (m == 0)) & (0 <= head) & (head < max(slots, 1))).all()
         and (field_of(records, "bounded") == bounded).all()
         and np.isin(field_of(records, "status"), list(Status)).all()
     )

@@ -468,11 +468,10 @@ cdef class CPU(Backend):
 
     def restore(self, records, vectors):
         """Go on from the arrays of an earlier `state`; False, and nothing done, if they cannot be of such members."""
-        m = self.rules.m if self.rules.method == LBFGS else 1
         if not (
             (records.shape, records.dtype) == (self.records.shape, self.records.dtype)
             and (vectors.shape, vectors.dtype) == (self.vectors.shape, self.vectors.dtype)
-            and sound(records, self._members()["bounded"], m, m + self.rules.large)
+            and sound(records, self._members()["bounded"], self.rules.m, self.rules.m + self.rules.large)
         ):
             return False
         self.records[...] = records

@@ -529,11 +529,10 @@ class CUDA(Backend):
 
     def restore(self, records: np.ndarray, vectors: np.ndarray) -> bool:
         """Go on from the arrays of an earlier `state`; False, and nothing done, if they cannot be of such members."""
-        m = self.m if self.m else 1
         if not (
             (records.shape, records.dtype) == (self.records.shape, self.records.dtype)
             and (vectors.shape, vectors.dtype) == (self.vectors.shape, self.vectors.dtype)
-            and sound(records, self._field("bounded").get(), m, m + (self.shared == "large"))
+            and sound(records, self._field("bounded").get(), self.m, self.m + (self.shared == "large"))
         ):
             return False
         self.records[...] = self.xp.asarray(records)

@@ -487,10 +487,11 @@ def test_load_refuses_records_that_lead_out_of_memory(tmp_path, method, n):
     with np.load(path) as file:
         saved = dict(file)
     slots = 6 if method == "L-BFGS" and n == 400 else 5  # see large.pxd
+    beyond = [] if method == "BFGS" else [6]  # which counts no pairs that it holds
     for name, wrong in (
-        ("count", [-1, 6]),
+        ("count", [-1, *beyond]),
         ("head", [-1, slots]),
-        ("fresh", [-1, 6]),
+        ("fresh", [-1, *beyond]),
         ("bounded", [0] if given else [1, 2]),
         ("status", [-2, 77]),
     ):
