@@ -6,7 +6,7 @@
 
 constexpr double DESCENT = 0.2;
 constexpr int COLUMNS = 13;                                 // -g and the most of columns_of
-constexpr int AT_A_TIME = 4;                                // pairs, so that a pass over y_q and s_q serves several
+constexpr int AT_A_TIME = 3;                                // pairs in a pass over y_q and s_q; with 4, registers spill
 
 __device__ __forceinline__ Index columns_of(Index n) {
     return n <= 10000 ? (n < 12 ? n : 12) : 2;
