@@ -1,7 +1,7 @@
 """kernels/advance.cu, compiled by NVIDIA's compiler for real GPUs, which takes none: every kernel, and no spills.
 
-The compiler is the one of ``pip install nvidia-cuda-nvrtc``. By default a few instances are compiled, 20 s; with
-FASTBFGS_NVRTC=all every one that `CUDA` can ask for, 5 minutes of one core.
+The compiler is the one of ``pip install nvidia-cuda-nvrtc``. By default a few instances are compiled, two minutes; with
+FASTBFGS_NVRTC=all every one that `CUDA` can ask for, ten minutes of one core.
 """
 
 from __future__ import annotations
