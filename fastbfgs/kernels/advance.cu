@@ -71,8 +71,8 @@ __device__ Work work_of_grid(const Run<floating> &run, Index b) {
 template <typename floating, int SIZE>
 __global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, 2) open_all(Run<floating> run, Index B, const floating *x0) {
     Group<SIZE> group;
-    const Index n = run.rules.n, groups = gridDim.x * (Index)(blockDim.x / SIZE);
-    for (Index b = blockIdx.x * (Index)(blockDim.x / SIZE) + threadIdx.x / SIZE; b < B; b += groups) {
+    const Index n = run.rules.n;
+    for (Index b = group.number(); b < B; b += group.groups()) {
         floating *v = run.vectors + b * run.vector_size;
         const floating *box = run.box == nullptr ? nullptr : run.box + b * run.box_size;
         double finite = 0.0;
@@ -99,8 +99,8 @@ __global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, 2) points(
     Run<floating> run, const Index *rows, Index count, floating *x
 ) {
     Group<SIZE> group;
-    const Index n = run.rules.n, groups = gridDim.x * (Index)(blockDim.x / SIZE);
-    for (Index k = blockIdx.x * (Index)(blockDim.x / SIZE) + threadIdx.x / SIZE; k < count; k += groups) {
+    const Index n = run.rules.n;
+    for (Index k = group.number(); k < count; k += group.groups()) {
         const Index b = rows == nullptr ? k : rows[k];
         point(group, run.rules, *member_of(run, b), run.vectors + b * run.vector_size, run.box + b * run.box_size,
               x + k * n);
@@ -166,11 +166,9 @@ __global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, SIZE > 128 || BOUNDED
 ) {
     Group<SIZE> group;
     const Rules rules = rules_of(run.rules, METHOD, BOUNDED);
-    const Index groups = gridDim.x * (Index)(blockDim.x / SIZE);
-    const Index first = blockIdx.x * (Index)(blockDim.x / SIZE) + threadIdx.x / SIZE;
-    for (Index k = first; k < count; k += groups) {
+    for (Index k = group.number(); k < count; k += group.groups()) {
         const Index b = rows == nullptr ? k : rows[k];
-        tell_one<METHOD, BOUNDED>(group, run, rules, work_of(run, first, b), b, k, f, narrow, g, x, moved);
+        tell_one<METHOD, BOUNDED>(group, run, rules, work_of(run, group.number(), b), b, k, f, narrow, g, x, moved);
     }
 }
 
@@ -224,10 +222,8 @@ __global__ void __launch_bounds__(SIZE > 128 ? SIZE : 128, SIZE > 128 ? 1 : 3) t
 ) {
     Group<SIZE> group;
     const Rules rules = rules_of(run.rules, LBFGS, false);
-    const Index groups = gridDim.x * (Index)(blockDim.x / SIZE);
-    const Index first = blockIdx.x * (Index)(blockDim.x / SIZE) + threadIdx.x / SIZE;
-    for (Index b = first; b < B; b += groups) {
-        const Work work = work_of(run, first, b);
+    for (Index b = group.number(); b < B; b += group.groups()) {
+        const Work work = work_of(run, group.number(), b);
         take_up_one(group, run, rules, work, B, b, s, y, status[b], anew[b], searches + 4 * b * rules.n);
     }
 }

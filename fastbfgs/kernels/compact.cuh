@@ -84,7 +84,7 @@ __device__ bool compact(
 template <class Group>
 __device__ void times_m(Group &group, const Compact &B, const double *v, double *r) {
     const int k = B.k, m = B.m;
-    for (int a = group.rank(); a < k; a += group.size()) {   // v_s + L D^-1 v_y
+    for (int a = group.rank(); a < k; a += group.size()) {  // v_s + L D^-1 v_y
         double total = v[k + a];
         for (int q = 0; q < a; q++)
             total += B.YS[q * m + a] * (v[q] * B.D_inverse[q]);
@@ -92,7 +92,7 @@ __device__ void times_m(Group &group, const Compact &B, const double *v, double 
     }
     solve_lower(group, k, m, B.U, r + k);
     solve_upper(group, k, m, B.U, r + k);
-    for (int q = group.rank(); q < k; q += group.size()) {   // D^-1 (L' r_s - v_y)
+    for (int q = group.rank(); q < k; q += group.size()) {  // D^-1 (L' r_s - v_y)
         double total = -v[q];
         for (int a = q + 1; a < k; a++)
             total += B.YS[q * m + a] * r[k + a];

@@ -2,8 +2,8 @@
 //
 // They do together what those of group.cuh do, and all that is said there holds. A word between blocks takes
 // microseconds, so small matrices and vectors are not shared out over blocks: each block has its own, and the same, and
-// its threads (`near`) share those. What waits is not inlined: beside its microseconds a call is nothing, and in a kernel of
-// some hundred waits its text was two thirds.
+// its threads (`near`) share those. What waits is not inlined: beside its microseconds a call is nothing, and in a
+// kernel of some hundred waits its text was two thirds.
 
 constexpr int GRID_BLOCK = 256;                             // threads
 

@@ -38,6 +38,15 @@ struct Group {
         return SIZE;
     }
 
+    /// Which group of the launch this is, and how many there are.
+    __device__ __forceinline__ static Index number() {
+        return blockIdx.x * (Index)(blockDim.x / SIZE) + threadIdx.x / SIZE;
+    }
+
+    __device__ __forceinline__ static Index groups() {
+        return gridDim.x * (Index)(blockDim.x / SIZE);
+    }
+
     __device__ __forceinline__ int rank() const {
         return SIZE == 1 ? 0 : threadIdx.x % SIZE;
     }

@@ -11,8 +11,7 @@ __global__ void __launch_bounds__(128) solve(Run<floating> run, Index count, Ind
     Rules rules = run.rules;
     rules.method = METHOD;
     rules.tables = BOUNDED;
-    const Index n = rules.n, threads = gridDim.x * (Index)blockDim.x;
-    const Index first = blockIdx.x * (Index)blockDim.x + threadIdx.x;
+    const Index n = rules.n, threads = group.groups(), first = group.number();
     floating *x = points + 2 * n * first, *g = x + n;
     Index b = first, spent = 0;
     bool held = false;
