@@ -10,14 +10,16 @@ def field_of(records, name):
     return records.view(kind)[:, at // kind.itemsize]
 
 
-def sound(records, bounded, Py_ssize_t m, Py_ssize_t slots):
-    """Return whether records (B, bytes), NumPy's, from wherever they come, keep a member within its memory.
+def sound(given, held, bounded, Py_ssize_t m, Py_ssize_t slots):
+    """Return whether records (B, bytes) and vectors, NumPy's, from wherever they come, keep members in their memory.
 
-    That has `slots` for m pairs, or none for BFGS, which counts what it has learnt; and a box where `bounded` (B,)
-    says so.
+    These are `given`, and of the form of those `held`. There are `slots` for m pairs, or none for BFGS, which counts
+    what it has learnt; and a box where `bounded` (B,) says so.
     """
     cdef Py_ssize_t size = RECORD.itemsize
-    records = np.ascontiguousarray(records[:, :size])
+    if any([(new.shape, new.dtype) != (old.shape, old.dtype) for new, old in zip(given, held, strict=True)]):
+        return False
+    records = np.ascontiguousarray(given[0][:, :size])
     count, head, fresh = (field_of(records, name) for name in ("count", "head", "fresh"))
     return bool(
         ((0 <= fresh) & (fresh <= count) & ((count <= m) | (m == 0)) & (0 <= head) & (head < max(slots, 1))).all()

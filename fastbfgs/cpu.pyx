@@ -468,11 +468,8 @@ cdef class CPU(Backend):
 
     def restore(self, records, vectors):
         """Go on from the arrays of an earlier `state`; False, and nothing done, if they cannot be of such members."""
-        if not (
-            (records.shape, records.dtype) == (self.records.shape, self.records.dtype)
-            and (vectors.shape, vectors.dtype) == (self.vectors.shape, self.vectors.dtype)
-            and sound(records, self._members()["bounded"], self.rules.m, self.rules.m + self.rules.large)
-        ):
+        held, bounded = (self.records, self.vectors), self._members()["bounded"]
+        if not sound((records, vectors), held, bounded, self.rules.m, self.rules.m + self.rules.large):
             return False
         self.records[...] = records
         self.vectors[...] = vectors

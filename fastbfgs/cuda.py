@@ -7,6 +7,7 @@ numbers to the host because the caller asks: results of one problem, `movers`, `
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -144,9 +145,8 @@ class Footprint:
     def __init__(self, n: int, m: int, itemsize: int, bounded: bool, blocks: int = 0, shared: str = "") -> None:
         self.record = RECORD.itemsize + 8 * m + (16 * m * m if bounded else 0)
         self.vector = (4 + (2 * m if m else 1 + n)) * n
-        self.fixed = 8
-        if shared:
-            self.fixed += 8 + 2 * 8 * blocks * (_MOST_SUMS if shared == "large" else _MOST_AT_ONCE)
+        self.sums = (2, blocks, {"": 0, "large": _MOST_SUMS, "grid": _MOST_AT_ONCE}[shared])  # left to other blocks
+        self.fixed = 8 + (8 + 8 * math.prod(self.sums) if shared else 0)
         if shared == "large":
             self.record = RECORD.itemsize + 8 * (3 * (m + 1) + 2 * (m + 1) ** 2)
             self.vector = (3 + 2 * (m + 1)) * n
@@ -306,8 +306,7 @@ class CUDA(Backend):
         kernels = _compiled(xp, arrays.device, tuple(names.values()), bool(self.shared))
         self._kernels = dict(zip(names, kernels, strict=True))
         if self.shared:
-            most = _MOST_SUMS if self.shared == "large" else _MOST_AT_ONCE
-            self._sums = xp.empty((2, self.blocks, most), np.float64)
+            self._sums = xp.empty(size.sums, np.float64)
             self._arrived = xp.zeros(1, np.uint64)
         self._launch("open_all", self.B, np.int64(self.B), x0)
         self.all_rows = xp.arange(self.B, dtype=np.int64)
@@ -529,11 +528,8 @@ class CUDA(Backend):
 
     def restore(self, records: np.ndarray, vectors: np.ndarray) -> bool:
         """Go on from the arrays of an earlier `state`; False, and nothing done, if they cannot be of such members."""
-        if not (
-            (records.shape, records.dtype) == (self.records.shape, self.records.dtype)
-            and (vectors.shape, vectors.dtype) == (self.vectors.shape, self.vectors.dtype)
-            and sound(records, self._field("bounded").get(), self.m, self.m + (self.shared == "large"))
-        ):
+        held, bounded = (self.records, self.vectors), self._field("bounded").get()
+        if not sound((records, vectors), held, bounded, self.m, self.m + (self.shared == "large")):
             return False
         self.records[...] = self.xp.asarray(records)
         self.vectors[...] = self.xp.asarray(vectors)
