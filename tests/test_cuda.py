@@ -341,6 +341,24 @@ def run_of(backend, fun, most=10**6, points=None) -> CUDA:
     return backend
 
 
+def whole_way(fun, x0, options, h0=None, box=None, shared="large") -> CUDA:
+    """Let two members that all blocks share run to their ends, the way of the CPU; return the backend."""
+    ours, theirs = [], []
+    backend = run_of(large(x0, options, h0, box, shared), fun, points=ours)
+    cpu = CPU(x0, options, h0, box, 1)
+    while (cpu.statuses() < 0).any():
+        theirs.append(cpu.points(np.arange(2)))
+        f, g = fun(theirs[-1])
+        cpu.tell(np.arange(2), f.astype(np.float64), g)
+    close = {"rtol": 1e-6, "atol": 1e-8} if x0.dtype == np.float64 else {"rtol": 1e-2, "atol": 1e-2}
+    for a, b in zip(ours[:12], theirs[:12], strict=True):
+        np.testing.assert_allclose(a, b, **close)
+    np.testing.assert_array_equal(backend.statuses().get(), cpu.statuses())
+    np.testing.assert_allclose(backend.snapshot()[1].get(), cpu.snapshot()[1], 1e-3, 1e-6)
+    assert abs(len(ours) - len(theirs)) <= 2
+    return backend
+
+
 @DTYPES
 @pytest.mark.parametrize("given", [None, "shared", "own"])
 @pytest.mark.parametrize("n", [40, 700, 1100])
@@ -350,19 +368,7 @@ def test_large_members_take_the_way_of_the_cpu(n, given, dtype, monkeypatch):
     h0 = None if given is None else np.random.default_rng(n).uniform(0.02, 0.2, x0.shape).astype(dtype)
     h0 = h0[0] if given == "shared" else h0
     options = Options(history=4, ftol=0.0, gtol=1e-5 if dtype == np.float64 else 1e-2)
-    ours, theirs = [], []
-    backend = run_of(large(x0, options, h0), fun, points=ours)
-    cpu = CPU(x0, options, h0, None, 1)
-    while (cpu.statuses() < 0).any():
-        theirs.append(cpu.points(np.arange(2)))
-        f, g = fun(theirs[-1])
-        cpu.tell(np.arange(2), f.astype(np.float64), g)
-    close = {"rtol": 1e-6, "atol": 1e-8} if dtype == np.float64 else {"rtol": 1e-2, "atol": 1e-2}
-    for a, b in zip(ours[:12], theirs[:12], strict=True):
-        np.testing.assert_allclose(a, b, **close)
-    np.testing.assert_array_equal(backend.statuses().get(), cpu.statuses())
-    np.testing.assert_allclose(backend.snapshot()[1].get(), cpu.snapshot()[1], 1e-3, 1e-6)
-    assert abs(len(ours) - len(theirs)) <= 2
+    whole_way(fun, x0, options, h0=h0)
 
 
 def test_blocks_take_several_panels_each(monkeypatch):
@@ -468,19 +474,7 @@ def test_a_grid_takes_the_way_of_the_cpu(method, keywords, n, dtype, monkeypatch
     fun, x0, box = walls(n, dtype)
     box = box if method == "L-BFGS-B" else None
     options = Options(method=method, ftol=0.0, gtol=1e-5 if dtype == np.float64 else 1e-2, **keywords)
-    ours, theirs = [], []
-    backend = run_of(large(x0, options, box=box, shared="grid"), fun, points=ours)
-    cpu = CPU(x0, options, None, box, 1)
-    while (cpu.statuses() < 0).any():
-        theirs.append(cpu.points(np.arange(2)))
-        f, g = fun(theirs[-1])
-        cpu.tell(np.arange(2), f.astype(np.float64), g)
-    close = {"rtol": 1e-6, "atol": 1e-8} if dtype == np.float64 else {"rtol": 1e-2, "atol": 1e-2}
-    for a, b in zip(ours[:12], theirs[:12], strict=True):
-        np.testing.assert_allclose(a, b, **close)
-    np.testing.assert_array_equal(backend.statuses().get(), cpu.statuses())
-    np.testing.assert_allclose(backend.snapshot()[1].get(), cpu.snapshot()[1], 1e-3, 1e-6)
-    assert abs(len(ours) - len(theirs)) <= 2
+    backend = whole_way(fun, x0, options, box=box, shared="grid")
     if box is not None:
         x = backend.snapshot()[0].get()
         assert ((box[0] <= x) & (x <= box[1])).all() and ((x == box[0]) | (x == box[1])).mean() > 0.3
